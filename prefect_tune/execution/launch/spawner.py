@@ -156,9 +156,8 @@ class AttemptSpawner:
             title=context.launch.trial_id,
             reuse=reuse,
         )
-        process = (await self._reuse_idle(request) if reuse else None) or await self._start_new(
-            request
-        )
+        reused = await self._reuse_idle(request) if reuse else None
+        process = reused or await self._start_new(request)
         keep = functools.partial(self._idle.append, process) if reuse else None
         return AttemptHandle(process.sock, process.pid, process.exited, request.stderr, keep)
 
@@ -243,28 +242,22 @@ class AttemptSpawner:
         ours, theirs = _connection()
         try:
             with theirs:
-                pid, exited = await self._start_process(request, theirs)
-        except BaseException:
+                try:
+                    zygote = await self._living_zygote()
+                    pid, exited = await zygote.start(request, theirs.fileno())
+                except ClusterError:  # it has died
+                    if self._closed:
+                        raise
+                    zygote = await self._living_zygote()
+                    pid, exited = await zygote.start(request, theirs.fileno())
+        except BaseException as error:
             ours.close()
+            if isinstance(error, Refused):
+                raise ClusterError(
+                    f"cannot start a trial process on {socket.gethostname()}: {error}"
+                ) from error
             raise
         return _TrialProcess(ours, pid, exited, request.env)
-
-    async def _start_process(
-        self, request: StartRequest, theirs: socket.socket
-    ) -> tuple[int, asyncio.Future[ExitStatus]]:
-        try:
-            try:
-                zygote = await self._living_zygote()
-                return await zygote.start(request, theirs.fileno())
-            except ClusterError:
-                if self._closed:
-                    raise
-                zygote = await self._living_zygote()
-                return await zygote.start(request, theirs.fileno())
-        except Refused as error:
-            raise ClusterError(
-                f"cannot start a trial process on {socket.gethostname()}: {error}"
-            ) from error
 
     async def _living_zygote(self) -> ZygoteClient:
         """Return the zygote; start and load a new one if it has died."""

@@ -58,7 +58,8 @@ class Session:
         self._drafts = Drafts(context)
         self._saved_seq = -1
         self._announced: int | None = None
-        self._ending: type[TrialEnding] | None = None
+        #: Exception that has to end this attempt; None while it may continue.
+        self.ending: type[TrialEnding] | None = None
         #: True if the decision about the newest result requests a checkpoint.
         self.is_save_wanted = False
         self._sending = False
@@ -66,11 +67,6 @@ class Session:
         self._style: str | None = None
         # Re-entrant: `terminate` is called from a signal handler, maybe in the middle of a report.
         self._lock = threading.RLock()
-
-    @property
-    def ending(self) -> type[TrialEnding] | None:
-        """Exception that has to end this attempt; None while it may continue."""
-        return self._ending
 
     @property
     def has_saved(self) -> bool:
@@ -111,8 +107,8 @@ class Session:
                 "Call report({'name': value}) or report(name=value).",
             )
         with self._lock:
-            if self._ending is not None:
-                raise self._ending
+            if self.ending is not None:
+                raise self.ending
             draft = None if checkpoint is None else self._copy(checkpoint)
             try:
                 self.send(self.auto_metrics.complete(metrics), self.context.launch.config, metrics)
@@ -143,8 +139,8 @@ class Session:
             StorageError: If a checkpoint cannot be written.
         """
         with self._lock:
-            if self._ending is not None:
-                raise self._ending
+            if self.ending is not None:
+                raise self.ending
             changed = self._config.entries(config)
             if changed:
                 result["config"] = changed
@@ -162,7 +158,7 @@ class Session:
             self._awaiting = awaiting or bool(result["done"])
             self._sending = True
             try:
-                named = self._seal_complete(line) if self._drafts.complete else ()
+                named = [(draft, self._seal(draft, line)) for draft in self._drafts.complete]
                 if named or saves:
                     self._announce(Progress.of(result).iteration)
                 self._seq += 1
@@ -183,26 +179,20 @@ class Session:
         """
         self.is_save_wanted = False
         with self._lock:
-            try:
-                if self._awaiting:
-                    self._wait_for_decision()
-                elif self._ending is None:
-                    self._read_decisions()
-            except OSError:
-                self._mark_agent_lost()
+            if self._awaiting:
+                self._wait_for_decision()
+            elif self.ending is None:
+                self._read_decisions()
             if self._channel.is_leaving and self.has_saved:
-                self._ending = self._ending or TrialPaused
-            if self._ending is not None:
-                raise self._ending
+                self.ending = self.ending or TrialPaused
+            if self.ending is not None:
+                raise self.ending
 
     def should_checkpoint(self) -> bool:
         """Return True if the attempt has to checkpoint now, because its worker is about to end."""
         with self._lock:
-            if self._ending is None:
-                try:
-                    self._read_decisions()
-                except OSError:
-                    self._mark_agent_lost()
+            if self.ending is None:
+                self._read_decisions()
             return self._channel.is_leaving
 
     def leave(self) -> NoReturn:
@@ -212,8 +202,8 @@ class Session:
             TrialEnding: Always.
         """
         with self._lock:
-            self._ending = self._ending or TrialPaused
-            raise self._ending
+            self.ending = self.ending or TrialPaused
+            raise self.ending
 
     def save(self, write: Callable[[str], object]) -> None:
         """Write a checkpoint for the newest result.
@@ -300,21 +290,19 @@ class Session:
         Raises:
             TrialTerminated: At the first call; a second signal leaves the user's clean-up alone.
         """
-        if self._ending is not None:
+        if self.ending is not None:
             return
-        self._ending = TrialTerminated
+        self.ending = TrialTerminated
         # If another thread is reading decisions, the reason of the end is not worth the wait.
         if self._lock.acquire(blocking=False):
-            self._ending = None
+            self.ending = None
             try:
                 self._read_decisions()
-            except OSError:
-                self._ending = TrialStopped
             finally:
-                self._ending = self._ending or TrialTerminated
+                self.ending = self.ending or TrialTerminated
                 self._lock.release()
         if not self._sending:
-            raise self._ending
+            raise self.ending
 
     def start_call(self, bundle: int, call: bytes, ended: CallEnded) -> int:
         """Start a function in a bundle; see `Channel.start_call`.
@@ -323,11 +311,11 @@ class Session:
             TrialEnding: If the attempt has ended already.
         """
         with self._lock:
-            if self._ending is not None:
-                raise self._ending
+            if self.ending is not None:
+                raise self.ending
             with self._sending_frame():
                 return self._channel.start_call(bundle, call, ended)
-        raise self._ending or TrialStopped  # the agent is gone
+        raise self.ending or TrialStopped  # the agent is gone
 
     def end_call(self, bundle: int, number: int) -> None:
         """End such a function; may be called in any thread."""
@@ -337,7 +325,7 @@ class Session:
     def close(self) -> None:
         """Refuse reports of threads that user code left running; remove unreported checkpoints."""
         with self._lock:
-            self._ending = self._ending or TrialStopped
+            self.ending = self.ending or TrialStopped
             self._drafts.discard_all()
 
     def remove_leftovers(self) -> None:
@@ -364,10 +352,10 @@ class Session:
 
     def _open_draft(self, step: int | None) -> Draft:
         with self._lock:
-            if self._ending is None:
+            if self.ending is None:
                 self._wait_for_room()
-            if self._ending is not None:
-                raise self._ending
+            if self.ending is not None:
+                raise self.ending
             return self._drafts.open(step)
 
     def _wait_for_room(self) -> None:
@@ -377,9 +365,9 @@ class Session:
         except OSError:
             self._mark_agent_lost()
 
-    def _seal_complete(self, line: bytes) -> list[tuple[Draft, str]]:
-        progress = Progress.of(decode_line(line))
-        return [(draft, self._drafts.seal(draft, progress)) for draft in self._drafts.complete]
+    def _seal(self, draft: Draft, line: bytes) -> str:
+        """Complete a checkpoint of the result in a line, and return its name."""
+        return self._drafts.seal(draft, Progress.of(decode_line(line)))
 
     def _announce(self, iteration: int) -> None:
         if iteration != self._announced:
@@ -399,7 +387,7 @@ class Session:
     def _attach(self, draft: Draft) -> None:
         """Hand over a checkpoint of the newest result, which is already sent."""
         self._announce_newest()
-        name = self._drafts.seal(draft, Progress.of(decode_line(self._line)))
+        name = self._seal(draft, self._line)
         with self._sending_frame():
             self._hand_over(draft, name)
 
@@ -422,24 +410,30 @@ class Session:
     def _mark_agent_lost(self) -> None:
         # The agent is gone, so no report can be delivered any more.
         self._lost = True
-        self._ending = TrialStopped
+        self.ending = TrialStopped
 
     def _wait_for_decision(self) -> None:
-        while self._ending is None:
-            decision = self._channel.wait_decision()
-            self._apply(decision)
-            if decision.seq == self._seq:
-                return
+        try:
+            while self.ending is None:
+                decision = self._channel.wait_decision()
+                self._apply(decision)
+                if decision.seq == self._seq:
+                    return
+        except OSError:
+            self._mark_agent_lost()
 
     def _read_decisions(self) -> None:
-        while (decision := self._channel.poll_decision()) is not None:
-            self._apply(decision)
+        try:
+            while (decision := self._channel.poll_decision()) is not None:
+                self._apply(decision)
+        except OSError:
+            self._mark_agent_lost()
 
     def _apply(self, decision: Decision) -> None:
         if decision.action is Action.STOP:
-            self._ending = TrialStopped
+            self.ending = TrialStopped
         elif decision.action is Action.PAUSE:
-            self._ending = TrialPaused
+            self.ending = TrialPaused
         else:
             self.is_save_wanted = decision.action is Action.SAVE
             self._run_until = decision.run_until

@@ -6,8 +6,9 @@ from `TuneError`, so that both ``except TuneError`` and ``except ValueError`` wo
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 
@@ -76,6 +77,19 @@ class PrefectUnavailable(TuneError):
 
 class StorageError(TuneError):
     """Raised if files of an experiment cannot be created, written or read."""
+
+
+@contextlib.contextmanager
+def storage_errors(what: str) -> Iterator[None]:
+    """Raise an `OSError` of the block as a `StorageError`: "cannot write FILE: disk full.".
+
+    Args:
+        what: What the block does, such as ``write FILE``.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot {what}: {error.strerror or error}.") from error
 
 
 class ExperimentNotFound(StorageError, ValueError):

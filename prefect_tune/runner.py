@@ -10,9 +10,10 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefect_tune.engine.experiment import RunningExperiment
 from prefect_tune.engine.launcher import DirectLauncher
@@ -33,6 +34,7 @@ from prefect_tune.trainable.shipping.packing import self_contained
 
 if TYPE_CHECKING:
     from prefect_tune.orchestration.control.reruns import FlowRunMemory
+    from prefect_tune.orchestration.record.conclusion import FlowOutcome
     from prefect_tune.orchestration.record.early_start import EarlyStart
     from prefect_tune.orchestration.server.embedded import EmbeddedServer
     from prefect_tune.orchestration.server.without_prefect import ConfiguredServer
@@ -254,7 +256,7 @@ def _run(
             experiment.run(launcher, [watch])
         return None, None
 
-    def record(early: EarlyStart | None) -> tuple[str, str | None]:
+    def record(early: EarlyStart | None) -> FlowOutcome:
         from prefect_tune.orchestration.record.experiment_flow import run_experiment_in_flow
 
         return run_experiment_in_flow(experiment, early)
@@ -274,8 +276,8 @@ async def run_sweeps_in_thread(call: Callable[[], _T]) -> _T:
     sweeps, loop = SweepGroup(), asyncio.get_running_loop()
     ended = asyncio.Event()
     with sweeps.current():
-        thread = _CallThread(call, "sweep", lambda: loop.call_soon_threadsafe(ended.set))
-    thread.start()
+        called = _call_in_thread(call, "sweep")
+    called.add_done_callback(lambda _: loop.call_soon_threadsafe(ended.set))
     cancelled: asyncio.CancelledError | None = None
     while not ended.is_set():
         try:
@@ -285,50 +287,11 @@ async def run_sweeps_in_thread(call: Callable[[], _T]) -> _T:
             sweeps.interrupt("the task that awaits it was cancelled")
     if cancelled is not None:
         raise cancelled
-    outcome = thread.outcome()
-    if isinstance(outcome, ExperimentInterrupted):
-        raise outcome
-    return outcome
+    return called.result()
 
 
 #: Arguments whose objects hold the state of one experiment, so that each one gets a copy.
 _COPIED_ARGUMENTS = ("search_alg", "scheduler", "stop", "progress_reporter")
-
-
-class _CallThread(Generic[_T]):
-    """Calls a function in a thread of its own."""
-
-    def __init__(
-        self, call: Callable[[], _T], name: str, then: Callable[[], object] = lambda: None
-    ) -> None:
-        self._call = call
-        self._then = then
-        self._outcome: list[_T] = []
-        self._error: BaseException | None = None
-        # With a copy of the context, all sweeps have the surrounding flow run as parent.
-        context = contextvars.copy_context()
-        self._thread = threading.Thread(target=context.run, args=(self._run,), name=name)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def wait(self) -> None:
-        self._thread.join()
-
-    def outcome(self) -> _T | ExperimentInterrupted:
-        if isinstance(self._error, ExperimentInterrupted):
-            return self._error
-        if self._error is not None:
-            raise self._error
-        return self._outcome[0]
-
-    def _run(self) -> None:
-        try:
-            self._outcome.append(self._call())
-        except BaseException as error:
-            self._error = error
-        finally:
-            self._then()
 
 
 def run_several(
@@ -392,20 +355,38 @@ def _run_in_order(calls: Sequence[Callable[[], _T]]) -> list[_T | ExperimentInte
     """Make calls that run experiments, one by one; stop after one that was interrupted."""
     outcomes: list[_T | ExperimentInterrupted] = []
     for call in calls:
-        try:
-            outcomes.append(call())
-        except ExperimentInterrupted as error:
-            return [*outcomes, error]
+        outcomes.append(_outcome(call))
+        if isinstance(outcomes[-1], ExperimentInterrupted):
+            break
     return outcomes
 
 
 def _run_concurrently(calls: Sequence[Callable[[], _T]]) -> list[_T | ExperimentInterrupted]:
     """Make calls that run experiments, at the same time; a signal ends all of them."""
-    running = [_CallThread(call, f"experiment-{number}") for number, call in enumerate(calls)]
     with relay_signals() as interruption:
-        for call in running:
-            call.start()
-        for call in running:
-            call.wait()
+        running = [_call_in_thread(call, f"experiment-{n}") for n, call in enumerate(calls)]
+        wait(running)
     interruption.reraise()
-    return [call.outcome() for call in running]
+    return [_outcome(call.result) for call in running]
+
+
+def _call_in_thread(call: Callable[[], _T], name: str) -> Future[_T]:
+    """Call a function in a thread of its own."""
+    called: Future[_T] = Future()
+
+    def run() -> None:
+        try:
+            called.set_result(call())
+        except BaseException as error:
+            called.set_exception(error)
+
+    # With a copy of the context, all sweeps have the surrounding flow run as parent.
+    threading.Thread(target=contextvars.copy_context().run, args=(run,), name=name).start()
+    return called
+
+
+def _outcome(call: Callable[[], _T]) -> _T | ExperimentInterrupted:
+    try:
+        return call()
+    except ExperimentInterrupted as error:
+        return error

@@ -28,6 +28,16 @@ _logger = logging.getLogger("prefect_tune")
 
 #: Requests that make sense after ``stop``, while the last trials run.
 _FOR_RUNNING_TRIALS = ("cancel", "stop-trial", "set")
+#: What each verb asks of the coordinator (None ends the sweep as a signal does), and what is done.
+_ACTIONS: dict[str, tuple[Control | None, str]] = {
+    "pause": (Control.PAUSE, "paused"),
+    "resume": (Control.GO_ON, "resumed"),
+    "stop": (Control.DRAIN, "stopped"),
+    "cancel": (None, "cancelled"),
+    "stop-trial": (Control.STOP_TRIAL, "stopped"),
+    "add-samples": (Control.ADD_SAMPLES, "extended"),
+    "set": (Control.SET, "set"),
+}
 _POLL_S = 0.25
 #: Storage is polled once for this many polls of the local directory.
 _REMOTE_EVERY = 6
@@ -107,7 +117,7 @@ class ControlRequestHandler:
         Raises:
             TuneError: If the request cannot be carried out; the message says why.
         """
-        coordinator, by = self._coordinator, f"by {request.by}"
+        coordinator = self._coordinator
         ending = self._cancelled or coordinator.stopping
         if coordinator.finished:
             ending = ending or "done"
@@ -115,35 +125,24 @@ class ControlRequestHandler:
             ending = ending or coordinator.ending
         if ending:
             raise TuneError(f"The experiment is ending already ({ending}).")
-        action, trial, values, done = None, None, None, ""
+        if request.verb not in _ACTIONS:
+            raise TuneError(f"There is no verb {request.verb!r}.")
+        action, done = _ACTIONS[request.verb]
+        trial, values = None, None
         match request.verb:
-            case "pause":
-                if coordinator.pause_reason:
-                    raise TuneError(f"The experiment is {coordinator.pause_reason} already.")
-                action, done = Control.PAUSE, "paused"
-            case "resume":
-                if not coordinator.pause_reason:
-                    raise TuneError("The experiment is not paused.")
-                action, done = Control.GO_ON, "resumed"
-            case "stop":
-                action, done = Control.DRAIN, "stopped"
-            case "cancel":
-                done = "cancelled"
+            case "pause" if coordinator.pause_reason:
+                raise TuneError(f"The experiment is {coordinator.pause_reason} already.")
+            case "resume" if not coordinator.pause_reason:
+                raise TuneError("The experiment is not paused.")
             case "stop-trial":
                 trial = self._find_trial(request.trial)
-                action, done = Control.STOP_TRIAL, "stopped"
             case "add-samples":
                 values = {"samples": _check_whole_number("samples", request.values.get("samples"))}
-                action, done = Control.ADD_SAMPLES, f"extended by {values['samples']:.0f} samples"
+                done = f"extended by {values['samples']:.0f} samples"
             case "set":
                 values = _check_values(request.values)
-                action, done = (
-                    Control.SET,
-                    "set " + ", ".join(f"{k}={v:g}" for k, v in values.items()),
-                )
-            case _:
-                raise TuneError(f"There is no verb {request.verb!r}.")
-        reason = f"{done} {by}"
+                done = "set " + ", ".join(f"{k}={v:g}" for k, v in values.items())
+        reason = f"{done} by {request.by}"
         if action is None:
             self._cancelled = reason
             self._cancel(reason)

@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_tune.config import ResumeConfig
 from prefect_tune.coordinator.commands import (
     Abort,
     AdjustSearch,
@@ -35,7 +34,6 @@ from prefect_tune.coordinator.commands import (
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import (
     AttemptEnded,
-    CheckpointSaved,
     Control,
     ControlReceived,
     Event,
@@ -44,13 +42,11 @@ from prefect_tune.coordinator.events import (
     TrialRedirected,
 )
 from prefect_tune.coordinator.records import encode_event
-from prefect_tune.engine.inbox import Inbox
 from prefect_tune.engine.launcher import AttemptLauncher
-from prefect_tune.engine.notice_queue import LIMIT
 from prefect_tune.engine.observers import Observers
+from prefect_tune.engine.queues import NOTICE_LIMIT, Inbox
 from prefect_tune.engine.resume.snapshot_writer import Snapshots
 from prefect_tune.engine.search_feed import SearchFeed
-from prefect_tune.engine.setup.resume_mode import resumed_event
 from prefect_tune.engine.slow_steps import SlowSteps
 from prefect_tune.error import TuneError
 from prefect_tune.execution.base import Executor, TrialPlace
@@ -116,9 +112,6 @@ class Engine:
         self._parts = parts
         self._warn_pending_s = warn_pending_s
         self._slow = SlowSteps(warn_slow_s)
-        self._slow_callbacks = SlowSteps(
-            warn_slow_s, meanwhile=f"trials wait once {LIMIT} results do"
-        )
         self._resource_help = resource_help
         self._give_up_uploads_at: float | None = None
         self._error: Exception | None = None
@@ -160,15 +153,13 @@ class Engine:
         reason = "unfinished uploads of checkpoints are given up"
         return [ControlReceived(now, Control.INTERRUPT, reason=reason)]
 
-    def run(
-        self, resumed: ResumeConfig | None = None, orphans: Sequence[CheckpointSaved] = ()
-    ) -> None:
+    def run(self, begin: Sequence[Event] = ()) -> None:
         """Run the experiment to its end, with callbacks and reporters in the calling thread.
 
         Args:
-            resumed: Which trials of the earlier run, which the coordinator has replayed, run again;
-                None for a new run.
-            orphans: Checkpoints that the earlier run had in storage but not in its journal.
+            begin: What is handled first, in a resumed experiment: the checkpoints that the earlier
+                run had in storage but not in its journal, then `Resumed`, so that trials go on
+                from them.
 
         Raises:
             Exception: What ended the experiment early: an error of a callback, the search, storage,
@@ -179,13 +170,14 @@ class Engine:
         # The copied context lets Prefect find its flow run in the loop's thread, too.
         loop = threading.Thread(
             target=contextvars.copy_context().run,
-            args=(self._run_loop, resumed, orphans),
+            args=(self._run_loop, begin),
             name="tune-engine",
             daemon=True,
         )
         loop.start()
         try:
-            parts.observers.serve(lambda count: self._slow_callbacks.watch("Callbacks", count))
+            meanwhile = f"trials wait once {NOTICE_LIMIT} results do"
+            parts.observers.serve(lambda n: self._slow.watch("Callbacks", n, meanwhile))
         except BaseException as error:
             if error is not self._loop_error:
                 self._callback_error = error
@@ -199,10 +191,10 @@ class Engine:
         if self._error is not None:
             raise self._error
 
-    def _run_loop(self, resumed: ResumeConfig | None, orphans: Sequence[CheckpointSaved]) -> None:
+    def _run_loop(self, begin: Sequence[Event]) -> None:
         """Run the loop in its thread, and hand its error to the thread that runs callbacks."""
         try:
-            self._loop(resumed, orphans)
+            self._loop(begin)
         except BaseException as error:
             self._loop_error = error
         finally:
@@ -210,12 +202,9 @@ class Engine:
             self._request_is_over.set()
             self._parts.observers.finish(self._loop_error)
 
-    def _loop(self, resumed: ResumeConfig | None, orphans: Sequence[CheckpointSaved]) -> None:
+    def _loop(self, begin: Sequence[Event]) -> None:
         parts = self._parts
-        now = time.time()
-        # Orphan checkpoints come before `Resumed`, so that trials go on from them.
-        resume = [] if resumed is None else [*orphans, resumed_event(resumed, now)]
-        self._handle([*resume, Tick(now)])
+        self._handle([*begin, Tick(time.time())])
         try:
             while not parts.coordinator.finished:
                 events = self._next_events()

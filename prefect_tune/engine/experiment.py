@@ -9,11 +9,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from prefect_tune.coordinator.coordinator import Coordinator
+from prefect_tune.coordinator.events import Event
 from prefect_tune.engine.control import ControlRequestHandler
 from prefect_tune.engine.engine import Engine, EngineParts
-from prefect_tune.engine.inbox import Inbox
 from prefect_tune.engine.launcher import AttemptLauncher
-from prefect_tune.engine.observers import StepListener
+from prefect_tune.engine.observers import OutputHub, StepListener
+from prefect_tune.engine.queues import Inbox
 from prefect_tune.engine.resume.callback_states import CallbackStates
 from prefect_tune.engine.resume.resume import StartingPoint, resume
 from prefect_tune.engine.resume.snapshot import Position, StatefulParts
@@ -21,18 +22,19 @@ from prefect_tune.engine.resume.snapshot_writer import Snapshots
 from prefect_tune.engine.search_feed import SearchFeed
 from prefect_tune.engine.setup.experiment_setup import ExperimentSetup
 from prefect_tune.engine.setup.initial_states import fingerprint
+from prefect_tune.engine.setup.resume_mode import resumed_event
 from prefect_tune.engine.signals import HandlerOverride, Interruption, handle_signals
-from prefect_tune.engine.trial_factory import make_trial_maker
 from prefect_tune.engine.wiring import (
     coordinator_options,
     experiment_env,
     make_observers,
-    make_output_hub,
+    make_trial_maker,
 )
 from prefect_tune.execution.base import Executor, Paced
 from prefect_tune.experiment.pickling.large import LargeValues
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
+from prefect_tune.reporters import TrialOutputPrinter
 from prefect_tune.search.search_state import SearchStates
 from prefect_tune.storage.control_requests import ControlRequest
 from prefect_tune.storage.experiment_dir import ExperimentDir
@@ -70,7 +72,9 @@ class RunningExperiment:
         self.setup = setup
         self.executor = executor
         self.inbox = Inbox()
-        self.output = make_output_hub(setup)
+        self.output = OutputHub(
+            TrialOutputPrinter(setup.trainable.name) if setup.shows_output else None
+        )
         self.interruption = Interruption()
         self.on_control: Callable[[str, str], object] = lambda _done, _by: None
         with ExitStack() as opened:
@@ -236,6 +240,10 @@ class RunningExperiment:
                 resource_help=self.setup.resource_help,
             )
             feed.start()
+            begin: list[Event] = []
+            if self._resumed is not None and self.setup.resume is not None:
+                resumed = resumed_event(self.setup.resume, time.time())
+                begin = [*start.orphans.to_record, resumed]
             sigint = not self.setup.settings.disable_sigint_handler
             failed: BaseException | None = None
             try:
@@ -249,10 +257,7 @@ class RunningExperiment:
                         self._report_control,
                     ),
                 ):
-                    engine.run(
-                        None if self._resumed is None else self.setup.resume,
-                        start.orphans.to_record,
-                    )
+                    engine.run(begin)
             except BaseException as error:
                 failed = error
                 if not isinstance(error, Exception):

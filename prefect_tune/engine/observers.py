@@ -17,7 +17,7 @@ from prefect_tune.callback import Callback, CallbackList
 from prefect_tune.coordinator.commands import Notice, Notify
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.table import TrialTable
-from prefect_tune.engine.notice_queue import NoticeQueue
+from prefect_tune.engine.queues import NoticeQueue
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.threads import Backlog, LoggerThreads, LogRecord, split_callbacks

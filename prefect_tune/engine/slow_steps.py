@@ -17,27 +17,23 @@ class SlowSteps:
         threshold_s: Seconds from which on a step is slow; 0 never warns. Each kind is warned about
             once.
         clock: Returns the time in seconds.
-        meanwhile: What a slow step delays, for the warning.
     """
 
-    def __init__(
-        self,
-        threshold_s: float,
-        clock: Callable[[], float] = time.monotonic,
-        meanwhile: str = "the sweep waits meanwhile",
-    ) -> None:
+    def __init__(self, threshold_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._threshold_s = threshold_s
         self._clock = clock
-        self._meanwhile = meanwhile
         self._warned: set[str] = set()
 
     @contextmanager
-    def watch(self, kind: str, events: int) -> Iterator[None]:
+    def watch(
+        self, kind: str, events: int, meanwhile: str = "the sweep waits meanwhile"
+    ) -> Iterator[None]:
         """Time the body of the `with` statement, and warn if it was slow.
 
         Args:
             kind: What user code is called, in the plural.
             events: How many events it handles.
+            meanwhile: What a slow step delays, for the warning.
         """
         begin = self._clock()
         yield
@@ -50,5 +46,5 @@ class SlowSteps:
                 seconds,
                 events,
                 "" if events == 1 else "s",
-                self._meanwhile,
+                meanwhile,
             )

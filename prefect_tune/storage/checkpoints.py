@@ -12,7 +12,7 @@ from pathlib import Path
 
 from prefect_tune.checkpoint.files import remove_tree
 from prefect_tune.checkpoint.manifest import MARKER, Manifest, publish, verify
-from prefect_tune.error import CheckpointUnreadable, StorageError
+from prefect_tune.error import CheckpointUnreadable, storage_errors
 from prefect_tune.filesystem.store import Store, join
 
 
@@ -64,13 +64,13 @@ class CheckpointStore:
         target = Path(directory)
         temporary = target.with_name(f".{target.name}.tmp-{uuid.uuid4().hex[:8]}")
         try:
-            self._store.get_tree(rel, temporary)
-            problem = verify(temporary)
-            if problem:
-                raise CheckpointUnreadable(f"the checkpoint {self.url(rel)} is damaged: {problem}.")
-            publish(temporary, target)
-        except OSError as error:
-            raise StorageError(f"cannot write {target}: {error.strerror or error}.") from error
+            with storage_errors(f"write {target}"):
+                self._store.get_tree(rel, temporary)
+                problem = verify(temporary)
+                if problem:
+                    url = self.url(rel)
+                    raise CheckpointUnreadable(f"the checkpoint {url} is damaged: {problem}.")
+                publish(temporary, target)
         finally:
             remove_tree(temporary)
 

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from prefect_tune.atomic_write import write_atomic
-from prefect_tune.error import ExperimentLocked, InvalidArgument, StorageError, TrialFailed
+from prefect_tune.error import (
+    ExperimentLocked,
+    InvalidArgument,
+    TrialFailed,
+    storage_errors,
+)
 from prefect_tune.experiment.attempt import ERROR_FILE, ERROR_PICKLE_FILE, AttemptError
 from prefect_tune.experiment.pickling.encryption import is_encrypted
 
@@ -75,10 +80,8 @@ class ExperimentDir:
             StorageError: If it cannot be created.
         """
         path = self.path / relative
-        try:
+        with storage_errors(f"create the trial directory {path}"):
             path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"cannot create the trial directory {path}: {error}") from error
         return path
 
     def write(self, name: str, data: bytes | None) -> None:
@@ -93,14 +96,12 @@ class ExperimentDir:
         Raises:
             StorageError: If it cannot be written.
         """
-        try:
+        with storage_errors(f"write {self.path / name}"):
             if data is None:
                 (self.path / name).unlink(missing_ok=True)
             else:
                 mode = 0o600 if is_encrypted(data) else 0o666
                 write_atomic(self.path / name, data, mode=mode)
-        except OSError as error:
-            raise StorageError(f"cannot write {self.path / name}: {error}") from error
 
     def write_error(self, relative: str, error: AttemptError) -> None:
         """Append a failure to a trial's ``error.txt`` and save its exception as ``error.pkl``.
@@ -109,7 +110,7 @@ class ExperimentDir:
             StorageError: If they cannot be written.
         """
         path = self.make_trial_dir(relative)
-        try:
+        with storage_errors(f"write {path / ERROR_FILE}"):
             # Messages may hold file names that are not UTF-8.
             text = f"{error.text()}\n".encode(errors="backslashreplace")
             with open(path / ERROR_FILE, "ab") as file:
@@ -117,8 +118,6 @@ class ExperimentDir:
             # Without a picklable exception (a killed process, say), the text stands in for one.
             pickled = error.pickled or pickle.dumps(TrialFailed(error.text()))
             (path / ERROR_PICKLE_FILE).write_bytes(pickled)
-        except OSError as problem:
-            raise StorageError(f"cannot write {path / ERROR_FILE}: {problem}") from problem
 
     def add_policy(self, trial_id: str, source_id: str, row: Sequence[Any]) -> None:
         """Log that PBT lets a trial continue from another trial's checkpoint, in Ray Tune's files.
@@ -131,13 +130,11 @@ class ExperimentDir:
         """
         line = json.dumps(row, default=repr) + "\n"
         own, source = (self.path / f"pbt_policy_{name}.txt" for name in (trial_id, source_id))
-        try:
+        with storage_errors(f"write {own}"):
             with open(self.path / "pbt_global.txt", "a") as file:
                 file.write(line)
             earlier = source if source.exists() else own
             own.write_text((earlier.read_text() if earlier.exists() else "") + line)
-        except OSError as problem:
-            raise StorageError(f"cannot write {own}: {problem}") from problem
 
     def close(self) -> None:
         """Release the lock of the directory."""

@@ -186,7 +186,15 @@ class ExperimentStorage:
             problem = self._mirror.flush(idle_s, _seconds_left(begun, total_s))
             if problem is not None:
                 problems.append(f"results and logs ({str(problem).rstrip('.')})")
-        return self._warn_of_missing(problems, time.monotonic() - begun)
+        if problems:
+            log.warning(
+                "Not in %s after %.0f s: %s. It is in %s; resume on this machine to continue.",
+                self.location or self._plan.user_target,
+                time.monotonic() - begun,
+                "; ".join(problems),
+                self._directory,
+            )
+        return not problems
 
     def close(self, idle_s: float = 60.0, total_s: float | None = None) -> None:
         """Copy everything that storage lacks, end the threads, and release the lease.
@@ -199,20 +207,18 @@ class ExperimentStorage:
         begun = time.monotonic()
         if not self._cancelled.is_set():
             self.flush(idle_s, total_s)
-        self._end_threads(min(idle_s, _DELETING_IDLE_S), _seconds_left(begun, total_s))
-        if self._is_open:
-            self.journal.close()
-        if self._lease is not None:
-            self._lease.close()
-
-    def _end_threads(self, idle_s: float, total_s: float | None) -> None:
-        """End the threads and cancel their pending requests."""
-        self._deletions.close(max(0.5, idle_s), None if total_s is None else max(0.5, total_s))
+        left_s = _seconds_left(begun, total_s)
+        deleting_s = max(0.5, min(idle_s, _DELETING_IDLE_S))
+        self._deletions.close(deleting_s, None if left_s is None else max(0.5, left_s))
         if self._mirror is not None:
             self._mirror.stop()
         if self._shipper is not None:
             self._shipper.stop()
         self._cancelled.set()
+        if self._is_open:
+            self.journal.close()
+        if self._lease is not None:
+            self._lease.close()
 
     def _checkpoint_stores(self) -> list[CheckpointStore]:
         here = CheckpointStore(open_store(Location(str(self._directory))))
@@ -266,17 +272,6 @@ class ExperimentStorage:
         if self._on_lost is not None:
             self._on_lost(error)
 
-    def _warn_of_missing(self, problems: list[str], waited_s: float) -> bool:
-        if problems:
-            log.warning(
-                "Not in %s after %.0f s: %s. It is in %s; resume on this machine to continue.",
-                self.location or self._plan.user_target,
-                waited_s,
-                "; ".join(problems),
-                self._directory,
-            )
-        return not problems
-
     def open_checkpoint(self, saved: TrialCheckpoint) -> Checkpoint:
         """Return a checkpoint as the `Checkpoint` object that callbacks and users get."""
         return open_checkpoint(saved, self.location or Location(str(self._directory)))
@@ -294,19 +289,9 @@ def _repair_journal(path: Path) -> None:
     try:
         for _ in journal.read():
             pass
-        damage = journal.damage
-        kept = journal.cut_damage()
+        journal.cut_damage()
     finally:
         journal.close()
-    if damage is not None and kept is not None:
-        log.warning(
-            "The journal of an earlier run in %s is damaged at line %d: %s. The rest of it is kept "
-            "in %s.",
-            path,
-            damage.line,
-            damage.problem,
-            kept.name,
-        )
 
 
 def _seconds_left(begun: float, total_s: float | None) -> float | None:

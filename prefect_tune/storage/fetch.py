@@ -11,7 +11,7 @@ from pathlib import Path
 
 from prefect_tune.atomic_write import write_atomic
 from prefect_tune.checkpoint.manifest import MARKER
-from prefect_tune.error import StorageError
+from prefect_tune.error import StorageError, storage_errors
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.retry import FOREGROUND
 from prefect_tune.filesystem.store import Store, open_store, temporary_name
@@ -216,11 +216,9 @@ def _is_copy(store: Store, directory: Path) -> bool:
 
 
 def _mark_copy(store: Store, directory: Path) -> None:
-    try:
+    with storage_errors(f"write {directory / COPY_FILE}"):
         directory.mkdir(parents=True, exist_ok=True)
         (directory / COPY_FILE).write_text(store.location.url)
-    except OSError as error:
-        raise StorageError(f"cannot write {directory / COPY_FILE}: {error.strerror}.") from error
 
 
 def _move_away(directory: Path, store: Store) -> None:

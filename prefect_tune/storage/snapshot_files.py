@@ -18,7 +18,7 @@ from pathlib import Path
 import orjson
 
 from prefect_tune.atomic_write import write_atomic
-from prefect_tune.error import StorageError
+from prefect_tune.error import StorageError, storage_errors
 from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.storage.journal.file import encode_line, line_problem
 
@@ -152,14 +152,14 @@ class SnapshotFiles:
             StorageError: If it cannot be written.
         """
         data = _LENGTH.pack(len(trials)) + trials
-        try:
-            with open(os.open(self._trials, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
-                # A process that was killed may have written more than its last snapshot includes.
-                file.truncate(self._size)
-                file.seek(self._size)
-                file.write(data)
-        except OSError as error:
-            raise StorageError(f"cannot write the snapshot {self._trials}: {error}") from error
+        with (
+            storage_errors(f"write the snapshot {self._trials}"),
+            open(os.open(self._trials, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file,
+        ):
+            # A process that was killed may have written more than its last snapshot includes.
+            file.truncate(self._size)
+            file.seek(self._size)
+            file.write(data)
         self._add(data)
 
     def save(self, head: SnapshotHead, body: bytes) -> None:
@@ -178,10 +178,8 @@ class SnapshotFiles:
             "body_crc": zlib.crc32(body),
             "signature": self.pickles.sign(_PURPOSE, self._signed(body)),
         }
-        try:
+        with storage_errors(f"write the snapshot {self._snapshot}"):
             write_atomic(self._snapshot, encode_line(orjson.dumps(written)), body)
-        except OSError as error:
-            raise StorageError(f"cannot write the snapshot {self._snapshot}: {error}") from error
 
     def _add(self, data: bytes) -> None:
         self._size += len(data)

@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -34,17 +35,17 @@ from prefect_tune.coordinator.events import (
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.records import decode_event
 from prefect_tune.engine.engine import Engine, EngineParts
-from prefect_tune.engine.inbox import Inbox
 from prefect_tune.engine.launcher import DirectLauncher
 from prefect_tune.engine.observers import Observers
+from prefect_tune.engine.queues import Inbox
 from prefect_tune.engine.resume.last_run import find_last_run
 from prefect_tune.engine.resume.resume import Resumer, StartingPoint
 from prefect_tune.engine.resume.snapshot import Position, StatefulParts
 from prefect_tune.engine.resume.snapshot_writer import Snapshots
 from prefect_tune.engine.search_feed import SearchFeed
 from prefect_tune.engine.setup.initial_states import fingerprint
-from prefect_tune.engine.setup.resume_mode import parse_resume
-from prefect_tune.engine.trial_factory import TrialMaker
+from prefect_tune.engine.setup.resume_mode import parse_resume, resumed_event
+from prefect_tune.engine.wiring import TrialMaker
 from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.decision import Action
 from prefect_tune.experiment.trial import Trial
@@ -408,7 +409,7 @@ def simulate(
     mode = parse_resume(resume)
     assert mode is not None
     try:
-        Engine(parts).run(mode.trials if resumed else None)
+        Engine(parts).run([resumed_event(mode.trials, time.time())] if resumed else [])
         if snapshot_every_s is not None:
             snapshots.close()
     finally:

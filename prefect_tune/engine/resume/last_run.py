@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 
 from prefect_tune.error import StorageError
-from prefect_tune.storage.journal.file import LocalJournal
+from prefect_tune.storage.journal.file import Damage, LocalJournal
 from prefect_tune.storage.journal.header import JournalHeader, parse_header
 from prefect_tune.storage.journal_repair import repair_lines
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +40,9 @@ def find_last_run(journal: LocalJournal) -> RunRecords | None:
             behind a line that cannot be repaired: without it, all later trials would run again.
     """
     found = _read(journal)
-    while _repair_next_line(journal):
+    while journal.damage is not None and _repair_line(journal, journal.damage):
         found = _read(journal)
-    damaged = _move_damage_aside(journal)
+    damaged = journal.cut_damage() is not None
     return found and replace(found, damaged=damaged)
 
 
@@ -66,26 +63,13 @@ def _read(journal: LocalJournal) -> RunRecords | None:
     return RunRecords(start, first, latest, count - start)
 
 
-def _repair_next_line(journal: LocalJournal) -> bool:
+def _repair_line(journal: LocalJournal, damage: Damage) -> bool:
     """Repair the first damaged line if one byte is wrong; True if there may be more damage."""
-    damage = journal.damage
-    if damage is None:
-        return False
     lines, has_more = journal.damaged_lines()
     mended = repair_lines(lines)
     if mended is not None:
-        kept = journal.replace_damage(mended)
-        _logger.warning(
-            "The journal %s was damaged at line %d (byte %d): %s. One byte was wrong and is put "
-            "right; what was there from this line on is kept in %s.",
-            journal.path,
-            damage.line,
-            damage.offset,
-            damage.problem,
-            "" if kept is None else kept.name,
-        )
-        return True
-    if has_more:
+        journal.replace_damage(mended)
+    elif has_more:
         raise StorageError(
             f"the journal {journal.path} is damaged at line {damage.line} (byte {damage.offset}): "
             f"{damage.problem}, and good records follow, which mean nothing without that line. "
@@ -93,21 +77,4 @@ def _repair_next_line(journal: LocalJournal) -> bool:
             f"anew; or cut the file at that byte (truncate -s {damage.offset} FILE) to go on from "
             f"there, which repeats all that came later."
         )
-    return False
-
-
-def _move_damage_aside(journal: LocalJournal) -> bool:
-    damage = journal.damage
-    kept = journal.cut_damage()
-    if damage is None or kept is None:
-        return False
-    _logger.warning(
-        "The journal %s is damaged at line %d (byte %d): %s. What comes before is used; the rest "
-        "is kept in %s.",
-        journal.path,
-        damage.line,
-        damage.offset,
-        damage.problem,
-        kept.name,
-    )
-    return True
+    return mended is not None

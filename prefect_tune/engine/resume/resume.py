@@ -18,11 +18,10 @@ from prefect_tune.engine.resume.checks import check_same_experiment, report_resu
 from prefect_tune.engine.resume.last_run import RunRecords, find_last_run
 from prefect_tune.engine.resume.log_backlog import BacklogFinder
 from prefect_tune.engine.resume.orphan_checkpoints import OrphanCheckpoints, find_checkpoints
-from prefect_tune.engine.resume.replay import AttemptConstants, replay
+from prefect_tune.engine.resume.replay import replay
 from prefect_tune.engine.resume.search_replay import SearchReplay
 from prefect_tune.engine.resume.snapshot import (
     Position,
-    RestoredSnapshot,
     StatefulParts,
     records_after,
     restore_snapshot,
@@ -155,13 +154,14 @@ class Resumer:
             raise SnapshotUnusable("the state of the search that belongs to it is missing")
         tail = records_after(self._journal, self._run, head)
         coordinator = self._make_coordinator()
-        restored = restore_snapshot(self._files, head, self._stateful_parts, coordinator)
+        body, stored = restore_snapshot(self._files, head, self._stateful_parts, coordinator)
         search = SearchReplay(self._source, state, head.suggested, head.told)
-        for command in restored.body.tells:
+        for command in body.tells:
             search.tell(command)
-        for event in restored.body.suggested:
+        for event in body.suggested:
             search.suggest(event)
-        return self._replay(tail, coordinator, search, restored)
+        position = Position(head.origin, self._files, constants=body.constants, stored=stored)
+        return self._replay(tail, coordinator, search, position)
 
     def _without_snapshot(
         self, state: SearchState | None, even_if_search_is_ahead: bool = False
@@ -173,8 +173,9 @@ class Resumer:
         """
         search = SearchReplay(self._source, state)
         records = self._journal.read(self._run.start)
+        position = Position(self._run.first.origin, self._files)
         return self._replay(
-            records, self._make_coordinator(), search, None, even_if_search_is_ahead
+            records, self._make_coordinator(), search, position, even_if_search_is_ahead
         )
 
     def _replay(
@@ -182,25 +183,17 @@ class Resumer:
         records: Iterable[bytes],
         coordinator: Coordinator,
         search: SearchReplay,
-        restored: RestoredSnapshot | None,
+        position: Position,
         even_if_search_is_ahead: bool = False,
     ) -> StartingPoint:
-        constants = AttemptConstants() if restored is None else restored.body.constants
         before = {trial.trial_id: trial.results_seen for trial in coordinator.get_trials()}
         finder = BacklogFinder(self._callbacks, before)
-        replay(records, coordinator, search, finder.add, constants, self._pickles)
+        replay(records, coordinator, search, finder.add, position.constants, self._pickles)
         if search.is_ahead_of_journal and not even_if_search_is_ahead:
             raise _SearchIsAheadOfJournal("The newest state of the search is ahead of the journal.")
         finder.drop_unjournaled_results(coordinator.get_trials())
-        position = Position(
-            origin=self._run.first.origin,
-            files=self._files,
-            records=self._run.count,
-            suggested=search.suggested,
-            told=search.told,
-            constants=constants,
-            stored=set() if restored is None else restored.stored,
-        )
+        position.records = self._run.count
+        position.suggested, position.told = search.suggested, search.told
         return StartingPoint(position, coordinator, finder.backlogs())
 
 

@@ -101,19 +101,6 @@ class Position:
     stored: set[str] = field(default_factory=set)
 
 
-@dataclass(frozen=True, slots=True)
-class RestoredSnapshot:
-    """The content of a snapshot that has been restored.
-
-    Attributes:
-        body: The state, already given to coordinator, scheduler and stopper.
-        stored: Ids of the finished trials in the files.
-    """
-
-    body: SnapshotBody
-    stored: set[str]
-
-
 def records_after(journal: LocalJournal, run: RunRecords, head: SnapshotHead) -> Iterator[bytes]:
     """Return the records of the journal behind a snapshot.
 
@@ -133,7 +120,7 @@ def restore_snapshot(
     head: SnapshotHead,
     stateful_parts: StatefulParts,
     coordinator: Coordinator,
-) -> RestoredSnapshot:
+) -> tuple[SnapshotBody, set[str]]:
     """Restore coordinator, scheduler and stopper from a snapshot.
 
     Args:
@@ -141,6 +128,9 @@ def restore_snapshot(
         head: The snapshot's head.
         stateful_parts: Scheduler and stopper that have not been used yet.
         coordinator: A coordinator without trials.
+
+    Returns:
+        The state, already given to them, and the ids of the finished trials in the files.
 
     Raises:
         SnapshotUnusable: If the snapshot does not fit; nothing was changed.
@@ -169,7 +159,7 @@ def restore_snapshot(
     stateful_parts.scheduler.set_state(body.scheduler)
     stateful_parts.stopper.set_state(body.stopper)
     unfinished = {t.trial_id for t in coordinator.get_trials() if not t.is_finished()}
-    return RestoredSnapshot(body, finished.keys() - unfinished)
+    return body, finished.keys() - unfinished
 
 
 _TRIAL = "trial:"

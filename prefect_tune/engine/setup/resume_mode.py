@@ -41,11 +41,6 @@ class ResumeMode:
     place: str
     trials: ResumeConfig = _DEFAULT_TRIALS
 
-    @property
-    def requires_experiment(self) -> bool:
-        """True if a missing experiment is an error."""
-        return self.place in ("LOCAL", "REMOTE")
-
 
 def parse_resume(resume: Any, config: ResumeConfig | None = None) -> ResumeMode | None:
     """Parse the user's `resume` argument.
@@ -112,7 +107,7 @@ def choose_trials(
         question = f"There is an experiment in {where}. Go on with it? [Y/n] "
         agreed = mode.place != "PROMPT" or (ask or _ask_on_terminal)(question)
         return mode.trials if agreed else None
-    if mode.requires_experiment:
+    if mode.place in ("LOCAL", "REMOTE"):
         raise InvalidArgument(
             "resume",
             f"there is no experiment in {where}.",
@@ -129,16 +124,15 @@ def resumed_event(trials: ResumeConfig, time: float) -> Resumed:
         trials: Which trials run again.
         time: Seconds since the epoch.
     """
-    again = {
-        ResumeType.SKIP: Errored.KEEP,
-        ResumeType.RESUME: Errored.RESUME,
-        ResumeType.RESTART: Errored.RESTART,
-    }
+
+    def again(kind: ResumeType | str) -> Errored:
+        return Errored.KEEP if kind == ResumeType.SKIP else Errored(kind)
+
     return Resumed(
         time,
-        errored=again[ResumeType(trials.errored)],
+        errored=again(trials.errored),
         only_errored=trials.unfinished is ResumeType.SKIP,
-        finished=again[ResumeType(trials.finished)],
+        finished=again(trials.finished),
         restart_unfinished=trials.unfinished is ResumeType.RESTART,
     )
 

@@ -16,7 +16,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from prefect_tune.atomic_write import write_atomic
-from prefect_tune.error import StorageError
+from prefect_tune.error import StorageError, storage_errors
 
 #: Bytes from which on a value is large.
 LARGE = 64 * 1024
@@ -169,12 +169,10 @@ class LargeValues:
 
     def _write(self, name: str, data: bytes) -> None:
         path = self._path(name)
-        try:
+        with storage_errors(f"write {path}"):
             if self._copy is not None:
                 self._copy(f"{DIRECTORY}/{name}", data)
             write_atomic(path, data)
-        except OSError as error:
-            raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _digest_of(array: Any) -> str:

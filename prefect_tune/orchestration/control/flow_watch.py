@@ -26,7 +26,7 @@ from prefect.states import Cancelled
 
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import Control, ControlReceived
-from prefect_tune.engine.inbox import Inbox
+from prefect_tune.engine.queues import Inbox
 from prefect_tune.orchestration.logs import log_failure, run_log
 from prefect_tune.orchestration.prefect_internals import (
     ThreadShield,

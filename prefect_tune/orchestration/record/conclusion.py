@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import Any, NamedTuple
 
 from prefect_tune.execution.base import Executor
 from prefect_tune.orchestration.record.task_run_logs import TaskRunLogs
 from prefect_tune.orchestration.record.task_runner import Ship
 from prefect_tune.text import in_words
-
-T = TypeVar("T")
 
 
 class Ending(Enum):
@@ -71,16 +69,13 @@ class ExperimentFlow:
     logs: TaskRunLogs = field(default_factory=TaskRunLogs)
 
 
-@dataclass(frozen=True, slots=True)
-class FlowOutcome(Generic[T]):
-    """Outcome of an experiment that ran in a flow run.
+class FlowOutcome(NamedTuple):
+    """The flow run that an experiment ran in.
 
     Attributes:
-        value: Result of the body.
         flow_run_id: Id of the flow run.
         flow_run_url: Its page in the UI, if there is a UI.
     """
 
-    value: T
     flow_run_id: str
     flow_run_url: str | None

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_all
+from contextvars import Context
 from typing import Any
-from uuid import UUID
 
-from prefect.client.schemas.objects import RunInput, State
+from prefect.client.schemas.objects import State
 from prefect.context import AsyncClientContext
 from prefect.futures import PrefectFuture, PrefectWrappedFuture
 from prefect.states import Crashed, exception_to_crashed_state
-from prefect.task_engine import run_task_async
-from prefect.tasks import Task
 from prefect.utilities.collections import visit_collection
 
 from prefect_tune.orchestration.threads import make_thread
@@ -42,24 +39,14 @@ class EngineLoop:
         self._running: set[Future[State[Any]]] = set()
 
     def run(
-        self,
-        task: Task[..., Any],
-        parameters: dict[str, Any],
-        *,
-        task_run_id: UUID,
-        context: contextvars.Context,
-        wait_for: Iterable[PrefectFuture[Any]] | None = None,
-        dependencies: dict[str, set[RunInput]] | None = None,
+        self, engine: Callable[[], Coroutine[Any, Any, Any]], after: Any, context: Context
     ) -> Future[State[Any]]:
-        """Run an async task as a task run.
+        """Run the engine of an async task, which makes a task run.
 
         Args:
-            task: The task; its function must be a coroutine function.
-            parameters: Its arguments; futures of other task runs are awaited first.
-            task_run_id: Id of the task run.
+            engine: Runs the task to its final state.
+            after: The futures of other task runs in it, at any depth, are awaited first.
             context: The context with parents, tags and settings; not to be used elsewhere.
-            wait_for: Further task runs to await.
-            dependencies: Task runs to show as inputs besides those found in `parameters`.
 
         Returns:
             A future of the final state. It has no exception, because every error becomes a state.
@@ -72,9 +59,9 @@ class EngineLoop:
             done: Future[State[Any]] = Future()
             self._running.add(done)
         done.add_done_callback(self._running.discard)
-        drive = self._drive(done, task, parameters, task_run_id, wait_for, dependencies)
 
         def start() -> None:
+            drive = self._drive(done, engine, after)
             asyncio.create_task(drive, context=context)  # noqa: RUF006 - the loop awaits all
 
         loop.call_soon_threadsafe(start)
@@ -128,36 +115,21 @@ class EngineLoop:
     async def _drive(
         self,
         done: Future[State[Any]],
-        task: Task[..., Any],
-        parameters: dict[str, Any],
-        task_run_id: UUID,
-        wait_for: Iterable[PrefectFuture[Any]] | None,
-        dependencies: dict[str, set[RunInput]] | None,
+        engine: Callable[[], Coroutine[Any, Any, Any]],
+        after: Any,
     ) -> None:
         try:
-            await self._enter_client()
-            await _upstream((parameters, wait_for))
-            # With this return type the engine returns a state, against its annotation.
-            state: Any = await run_task_async(
-                task,
-                task_run_id=task_run_id,
-                parameters=parameters,
-                wait_for=wait_for,
-                return_type="state",
-                dependencies=dependencies,
-            )
+            if self._client is not None:
+                client = await asyncio.shield(self._client)
+                # A context is entered only once, so a copy is; the client in it is the same.
+                client.model_copy().__enter__()
+            await _upstream(after)
+            state = await engine()
         except asyncio.CancelledError:
             state = Crashed(message="The flow ended before this task run did.")
         except BaseException as error:
             state = await exception_to_crashed_state(error)
         done.set_result(state)
-
-    async def _enter_client(self) -> None:
-        """Put the shared client into this engine's context."""
-        if self._client is not None:
-            client = await asyncio.shield(self._client)
-            # A context is entered only once, so a copy is entered; the client in it is the same.
-            client.model_copy().__enter__()
 
 
 async def _upstream(expression: Any) -> None:

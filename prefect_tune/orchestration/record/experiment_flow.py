@@ -27,6 +27,7 @@ from prefect_tune.orchestration.record.conclusion import (
     Conclusion,
     Ending,
     ExperimentFlow,
+    FlowOutcome,
     conclusion_of,
 )
 from prefect_tune.orchestration.record.early_start import EarlyStart
@@ -50,7 +51,7 @@ _COLUMNS = 8
 
 def run_experiment_in_flow(
     experiment: RunningExperiment, early: EarlyStart | None = None
-) -> tuple[str, str | None]:
+) -> FlowOutcome:
     """Run an opened experiment to its end, recorded in Prefect.
 
     Args:
@@ -83,7 +84,7 @@ def run_experiment_in_flow(
             return "suspended"
         return reason
 
-    def body(launcher: PrefectLauncher) -> list[Trial]:
+    def body(launcher: PrefectLauncher) -> Conclusion:
         nonlocal suspension
         flow = current_flow_identity()
         if flow is not None:
@@ -92,7 +93,7 @@ def run_experiment_in_flow(
         record.begin(flow)
         heartbeat = Heartbeat(flow, setup.settings.heartbeat_s)
         suspension = SuspensionWatch(experiment.inbox, heartbeat.end)
-        ending: Conclusion | None = None
+        ending = Conclusion(Ending.INTERRUPTED, "ended by force")
         try:
             with heartbeat, ArtifactReporter(setup.name) as artifacts:
                 try:
@@ -106,18 +107,13 @@ def run_experiment_in_flow(
                     # Whoever has interrupted the sweep waits for its end.
                     draw = record.draw if interrupted_by() is None else None
                     artifacts.conclude(*final, draw)
-            ending = conclude(experiment.trials)
+            ending = record.conclusion(experiment.trials, interrupted_by())
         except Exception as error:
             ending = conclusion_of(error)
             raise
         finally:
-            ended = None if early is None else early.ended
-            by_force = Conclusion(Ending.INTERRUPTED, "ended by force")
-            record.end(ending or by_force, heartbeat.end(), ended)
-        return experiment.trials
-
-    def conclude(trials: list[Trial]) -> Conclusion:
-        return record.conclusion(trials, interrupted_by())
+            record.end(ending, heartbeat.end(), None if early is None else early.ended)
+        return ending
 
     flow = ExperimentFlow(
         name=flow_name(setup.trainable.name),
@@ -131,8 +127,7 @@ def run_experiment_in_flow(
         logs=logs,
     )
     with flow_watch.guarding():
-        outcome = run_in_flow(body, flow, conclude, api)
-    return outcome.flow_run_id, outcome.flow_run_url
+        return run_in_flow(body, flow, api)
 
 
 def _apply_tag_limits(experiment: RunningExperiment) -> None:

@@ -7,7 +7,7 @@ import inspect
 import logging
 import re
 from collections.abc import Callable
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 from uuid import UUID
 
 import httpx
@@ -56,7 +56,6 @@ from prefect_tune.orchestration.server.api import (
     unavailable,
 )
 
-T = TypeVar("T")
 _logger = logging.getLogger("prefect_tune")
 
 #: Names that Prefect and the form of its UI make up for flow runs.
@@ -75,21 +74,19 @@ _BACK_IN_HASTE = 3.0
 
 
 def run_in_flow(
-    body: Callable[[PrefectLauncher], T],
+    body: Callable[[PrefectLauncher], Conclusion],
     flow: ExperimentFlow,
-    conclude: Callable[[T], Conclusion],
     api: PrefectApi | None = None,
-) -> FlowOutcome[T]:
+) -> FlowOutcome:
     """Call `body` in the calling thread, inside a coordinator task of a flow run.
 
     Inside a flow, sync or async, the flow run is a subflow. A running event loop, as in a notebook,
-    is blocked meanwhile. Arguments, result and errors of `body` do not pass through Prefect.
+    is blocked meanwhile. Arguments and errors of `body` do not pass through Prefect.
 
     Args:
-        body: Runs the experiment with a launcher whose attempts become task runs. Outages of the
-            API during its run do not reach it.
+        body: Runs the experiment with a launcher whose attempts become task runs, and returns what
+            becomes the flow run's final state. Outages of the API during its run do not reach it.
         flow: Names, tags and parameters of the flow run.
-        conclude: Makes the flow run's final state from the result of `body`.
         api: Result of `start_server_early`, if it has been called.
 
     Raises:
@@ -100,7 +97,7 @@ def run_in_flow(
     api = api or start_server_early()
     api.wait_ready(_logger.warning)
     silence_our_tasks()
-    run = _Run(body, flow, conclude, embedded=api.embedded)
+    run = _Run(body, flow, embedded=api.embedded)
     with api.in_effect():
         current = experiment_flow_run()
         if current is None or current.taken:
@@ -111,22 +108,16 @@ def run_in_flow(
     return run.outcome()
 
 
-class _Run(Generic[T]):
+class _Run:
     """One call of `run_in_flow`; holds the body and its outcome, which Prefect must not see."""
 
     def __init__(
-        self,
-        body: Callable[[PrefectLauncher], T],
-        flow: ExperimentFlow,
-        conclude: Callable[[T], Conclusion],
-        embedded: bool,
+        self, body: Callable[[PrefectLauncher], Conclusion], flow: ExperimentFlow, embedded: bool
     ) -> None:
         self._body = body
         self._flow = flow
-        self._conclude = conclude
         self._embedded = embedded
         self._flush_seconds = _FLUSH_EMBEDDED if embedded else _FLUSH_LASTING
-        self._values: list[T] = []
         self._error: Exception | None = None
         self._conclusion: Conclusion | None = None
         self._flow_run_id: UUID | None = None
@@ -170,7 +161,7 @@ class _Run(Generic[T]):
                 if not self._record_lost:
                     raise
             except Exception as error:
-                if not self._values and self._error is None:
+                if self._conclusion is None:
                     # Prefect itself says no more than that it could not reach the API.
                     for problem in (error, error.__cause__):
                         if isinstance(problem, httpx.HTTPStatusError):
@@ -234,13 +225,13 @@ class _Run(Generic[T]):
             self._await_record(flow_run_id)
         return self._final_state(flow_run_id)
 
-    def outcome(self) -> FlowOutcome[T]:
+    def outcome(self) -> FlowOutcome:
         """Return the outcome of the body, or raise its error."""
         if self._error is not None:
             raise self._error
-        if not self._values:
+        if self._conclusion is None:
             raise RuntimeError("the flow run ended before the experiment began")
-        return FlowOutcome(self._values[0], str(self._flow_run_id), self._flow_run_url)
+        return FlowOutcome(str(self._flow_run_id), self._flow_run_url)
 
     def _coordinate(self) -> State[Any]:
         context = TaskRunContext.get()
@@ -251,9 +242,7 @@ class _Run(Generic[T]):
                 flow.executor, runner, flow.max_task_runs, flow.is_interrupted, flow.logs
             )
             try:
-                value = self._body(launcher)
-                self._conclusion = self._conclude(value)
-                self._values.append(value)
+                self._conclusion = self._body(launcher)
             except Exception as error:
                 self._error = error
                 self._conclusion = conclusion_of(error)

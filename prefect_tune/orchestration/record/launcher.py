@@ -119,7 +119,7 @@ class PrefectLauncher:
     ) -> None:
         self._executor = executor
         self._is_interrupted = is_interrupted
-        self._logs = logs
+        self._logs = logs = TaskRunLogs() if logs is None else logs
         self._runner = runner
         self._max_task_runs = max_task_runs
         self._context = contextvars.copy_context()
@@ -137,8 +137,7 @@ class PrefectLauncher:
             self.flow_run_text = self._flow_run.model_dump_json(
                 exclude={"state", "estimated_run_time", "estimated_start_time_delta"}
             )
-            if logs is not None:
-                logs.follow_flow()
+            logs.follow_flow()
         self._api_url = get_current_settings().api.url or ""
         self._recording = max_task_runs > 0
         self._running: dict[AttemptKey, Attempt] = {}
@@ -151,8 +150,7 @@ class PrefectLauncher:
         task_run_id = None
         if self._recording and self.recorded < self._max_task_runs:
             task_run_id = new_task_run_id()
-            if self._logs is not None:
-                self._logs.expect(launch.key)
+            self._logs.expect(launch.key)
         around = self._surroundings(launch, task_run_id)
         ended = self._executor.launch(launch, replace(place, surroundings=around))
         self._retries.follow(launch, ended)

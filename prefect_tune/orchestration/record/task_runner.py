@@ -9,12 +9,13 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from typing import Any, Protocol, Self
+from typing import Any, Self
 from uuid import UUID
 
 from prefect.client.schemas.objects import RunInput
 from prefect.futures import PrefectConcurrentFuture, PrefectFuture
 from prefect.states import Crashed
+from prefect.task_engine import run_task_async
 from prefect.task_runners import TaskRunner
 from prefect.tasks import Task
 
@@ -26,20 +27,8 @@ from prefect_tune.execution.driver.submit import (
 from prefect_tune.orchestration.record.engine_loop import EngineLoop
 from prefect_tune.orchestration.record.texts import new_task_run_id
 
-
-class Ship(Protocol):
-    """Function that calls another one on a cluster, as `submit_body` does."""
-
-    def __call__(
-        self,
-        fn: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        annotations: dict[str, Any],
-        /,
-    ) -> Future[Any]:
-        """Call ``fn(*args, **kwargs)`` with these Dask annotations."""
-        ...
+#: Calls a function with its args, its kwargs and Dask annotations on a cluster, as `submit_body`.
+Ship = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any], dict[str, Any]], Future[Any]]
 
 
 class BodyTaskRunner(TaskRunner[PrefectFuture[Any]]):
@@ -99,8 +88,8 @@ class BodyTaskRunner(TaskRunner[PrefectFuture[Any]]):
         dependencies: dict[str, set[RunInput]] | None = None,
     ) -> PrefectConcurrentFuture[Any]:
         """Start a task run whose body runs on the cluster."""
-        remote = _with_body(task, functools.partial(self._call, task, current_annotations()))
-        return self._start(remote, parameters, contextvars.copy_context(), wait_for, dependencies)
+        context = contextvars.copy_context()
+        return self._start(self._remote(task), parameters, context, wait_for, dependencies)
 
     def submit_here(
         self,
@@ -117,7 +106,7 @@ class BodyTaskRunner(TaskRunner[PrefectFuture[Any]]):
             context: Context to use in place of the caller's, e.g. that of a parent task.
             task_run_id: Id of the task run, from `new_task_run_id`; a new one by default.
         """
-        return self._start(task, parameters, context.copy(), None, None, task_run_id)
+        return self._start(task, parameters, context.copy(), task_run_id=task_run_id)
 
     def finish(self, timeout: float | None) -> bool:
         """Wait for all task runs, and accept no more.
@@ -140,47 +129,43 @@ class BodyTaskRunner(TaskRunner[PrefectFuture[Any]]):
         task: Task[..., Any],
         parameters: dict[str, Any],
         context: contextvars.Context,
-        wait_for: Iterable[PrefectFuture[Any]] | None,
-        dependencies: dict[str, set[RunInput]] | None,
+        wait_for: Iterable[PrefectFuture[Any]] | None = None,
+        dependencies: dict[str, set[RunInput]] | None = None,
         task_run_id: UUID | None = None,
     ) -> PrefectConcurrentFuture[Any]:
         if not self._started:
             raise RuntimeError("The task runner must be started before submitting work.")
         task_run_id = task_run_id or new_task_run_id()
-        state = self._engines.run(
+        engine = functools.partial(
+            run_task_async,
             task,
-            parameters,
             task_run_id=task_run_id,
-            context=context,
+            parameters=parameters,
             wait_for=wait_for,
+            return_type="state",
             dependencies=dependencies,
         )
+        state = self._engines.run(engine, (parameters, wait_for), context)
         return PrefectConcurrentFuture(task_run_id, state)
 
-    async def _call(
-        self, task: Task[..., Any], annotations: dict[str, Any], /, *args: Any, **kwargs: Any
-    ) -> Any:
-        function: Callable[..., Any] = task.fn
-        if inspect.iscoroutinefunction(function):
-            args = (function, *args)
-            function = run_coroutine_function
-        try:
-            return await asyncio.wrap_future(self._ship(function, args, kwargs, annotations))
-        except Exception as error:
-            if type(error).__module__.partition(".")[0] != "distributed":
-                raise
-            # An error of Dask, such as a lost worker, is not one of the body.
-            return Crashed(message=f"{type(error).__name__}: {error}")
+    def _remote(self, task: Task[..., Any]) -> Task[..., Any]:
+        """Copy a task with a body on the cluster; name, key, hooks and options stay."""
+        annotations, is_coroutine = current_annotations(), inspect.iscoroutinefunction(task.fn)
 
+        @functools.wraps(task.fn)
+        async def body(*args: Any, **kwargs: Any) -> Any:
+            function: Callable[..., Any] = task.fn
+            if is_coroutine:
+                function, args = run_coroutine_function, (function, *args)
+            try:
+                return await asyncio.wrap_future(self._ship(function, args, kwargs, annotations))
+            except Exception as error:
+                if type(error).__module__.partition(".")[0] != "distributed":
+                    raise
+                # An error of Dask, such as a lost worker, is not one of the body.
+                return Crashed(message=f"{type(error).__name__}: {error}")
 
-def _with_body(task: Task[..., Any], call: Callable[..., Any]) -> Task[..., Any]:
-    """Copy a task with another body; name, key, hooks and options stay."""
-
-    @functools.wraps(task.fn)
-    async def body(*args: Any, **kwargs: Any) -> Any:
-        return await call(*args, **kwargs)
-
-    remote = copy.copy(task)
-    remote.fn = body
-    remote.isasync = True
-    return remote
+        remote = copy.copy(task)
+        remote.fn = body
+        remote.isasync = True
+        return remote

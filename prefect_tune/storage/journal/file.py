@@ -7,17 +7,19 @@ that is cut off or damaged ends the readable part; all lines before it are good.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from prefect_tune.error import StorageError
+from prefect_tune.error import storage_errors
 
 JOURNAL_FILE = "journal.jsonl"
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +69,8 @@ class LocalJournal:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.damage: Damage | None = None
-        try:
+        with storage_errors(f"write the journal {self.path}"):
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        except OSError as error:
-            raise StorageError(f"cannot write the journal {self.path}: {error}") from error
 
     def append(self, records: Sequence[bytes]) -> None:
         """Append records and pass them to the operating system.
@@ -81,12 +81,10 @@ class LocalJournal:
         if not records:
             return
         data = b"".join(map(encode_line, records))
-        try:
+        with storage_errors(f"write the journal {self.path}"):
             written = os.write(self._fd, data)
             while written < len(data):
                 written += os.write(self._fd, data[written:])
-        except OSError as error:
-            raise StorageError(f"cannot write the journal {self.path}: {error}") from error
 
     def read(self, from_: int = 0) -> Iterator[bytes]:
         """Yield the good records from index `from_` on; set `damage` if a bad line ends them."""
@@ -105,6 +103,8 @@ class LocalJournal:
     def cut_damage(self) -> Path | None:
         """Cut off the damaged end that the last `read` found, so that new records follow good ones.
 
+        A warning says where the end is kept.
+
         Returns:
             The file beside the journal with a copy of the end; None if there was no damage.
 
@@ -113,12 +113,10 @@ class LocalJournal:
         """
         if self.damage is None:
             return None
-        try:
+        with storage_errors(f"repair the journal {self.path}"):
             kept = self._copy_damaged(self.damage.offset)
             os.ftruncate(self._fd, self.damage.offset)
-        except OSError as error:
-            raise StorageError(f"cannot repair the journal {self.path}: {error}") from error
-        self.damage = None
+        self._report("is damaged", "What comes before is used; the rest is kept", kept)
         return kept
 
     def damaged_lines(self) -> tuple[bytes, bool]:
@@ -134,8 +132,8 @@ class LocalJournal:
                 lines.append(line)
         return b"".join(lines), False
 
-    def replace_damage(self, repaired: bytes) -> Path | None:
-        """Replace the damaged lines by repaired ones; copy the old end as `cut_damage` does.
+    def replace_damage(self, repaired: bytes) -> None:
+        """Replace the damaged lines by repaired ones; keep the old end as `cut_damage` does.
 
         Args:
             repaired: The same lines as they were written.
@@ -144,11 +142,11 @@ class LocalJournal:
             StorageError: If the file cannot be written; the journal is then left as it is.
         """
         if self.damage is None:
-            return None
+            return
         offset = self.damage.offset
         behind = offset + len(self.damaged_lines()[0])
         temporary = self.path.with_name(f".{self.path.name}.tmp")
-        try:
+        with storage_errors(f"repair the journal {self.path}"):
             kept = self._copy_damaged(offset)
             with open(temporary, "wb") as target, open(self.path, "rb") as source:
                 target.write(source.read(offset) + repaired)
@@ -159,10 +157,16 @@ class LocalJournal:
             os.replace(temporary, self.path)
             os.close(self._fd)
             self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND)
-        except OSError as error:
-            raise StorageError(f"cannot repair the journal {self.path}: {error}") from error
+        mended = "One byte was wrong and is put right; what was there from this line on is kept"
+        self._report("was damaged", mended, kept)
+
+    def _report(self, what: str, outcome: str, kept: Path) -> None:
+        """Log a warning about the damage, which there is no more."""
+        if self.damage is not None:
+            line, offset, problem = astuple(self.damage)
+            text = "The journal %s %s at line %d (byte %d): %s. %s in %s."
+            _logger.warning(text, self.path, what, line, offset, problem, outcome, kept.name)
         self.damage = None
-        return kept
 
     def _copy_damaged(self, offset: int) -> Path:
         number = 1

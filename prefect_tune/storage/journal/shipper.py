@@ -6,7 +6,7 @@ import logging
 import threading
 from pathlib import Path
 
-from prefect_tune.error import StorageError, StorageUnavailable
+from prefect_tune.error import StorageError, StorageUnavailable, storage_errors
 from prefect_tune.filesystem.store import Store
 from prefect_tune.storage.journal.background_worker import BackgroundWorker
 from prefect_tune.storage.journal.segments import Origin, Segment, SegmentName
@@ -56,10 +56,8 @@ class Shipment:
     @property
     def unshipped(self) -> int:
         """How many bytes of the journal file are not yet in storage."""
-        try:
+        with storage_errors(f"read {self._path}"):
             return self._path.stat().st_size - self.position
-        except OSError as error:
-            raise StorageError(f"cannot read {self._path}: {error.strerror}.") from error
 
     def step(self) -> bool:
         """Ship one segment, if the file has a new whole line.
@@ -108,14 +106,11 @@ class Shipment:
     def _read(self, start: int, end: int | None) -> bytes:
         """Read the journal from `start` to `end`, or whole lines of a segment if `end` is None."""
         size = SEGMENT_SIZE if end is None else end - start
-        try:
-            with open(self._path, "rb") as file:
-                file.seek(self._run_start + start)
-                data = file.read(size)
-                if end is None and data and b"\n" not in data:
-                    data += file.readline()
-        except OSError as error:
-            raise StorageError(f"cannot read {self._path}: {error.strerror}.") from error
+        with storage_errors(f"read {self._path}"), open(self._path, "rb") as file:
+            file.seek(self._run_start + start)
+            data = file.read(size)
+            if end is None and data and b"\n" not in data:
+                data += file.readline()
         # A line that is being written, or that a full disk has cut off, has no newline yet.
         return data if end is not None else data[: data.rfind(b"\n") + 1]
 

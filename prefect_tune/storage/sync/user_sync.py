@@ -7,8 +7,8 @@ import re
 import shlex
 import signal
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
 
 from prefect_tune.error import InvalidArgument, StorageError, StorageUnavailable
 from prefect_tune.storage.sync.syncer import Syncer
@@ -24,20 +24,20 @@ _SHELLS = frozenset("bash dash eval fish ksh sh ssh su zsh".split())
 _TAIL = 500
 
 
-class UserSync(Protocol):
+class UserSync(ABC):
     """User-defined way to copy the experiment directory to and from storage.
 
     Both methods raise:
         StorageError: If the copy fails; the message says why.
     """
 
+    @abstractmethod
     def up(self, source: str, target: str, timeout: float) -> None:
         """Copy a local directory to storage."""
-        ...
 
     def down(self, source: str, target: str, timeout: float) -> None:
-        """Copy from storage to a local directory."""
-        ...
+        """Copy from storage to a local directory; by default as `up` copies."""
+        self.up(source, target, timeout)
 
 
 def make_user_sync(value: object, argument: str = "sync_to_cloud") -> UserSync:
@@ -63,7 +63,7 @@ def make_user_sync(value: object, argument: str = "sync_to_cloud") -> UserSync:
     )
 
 
-class _ByCommand:
+class _ByCommand(UserSync):
     def __init__(self, template: str, argument: str) -> None:
         for field in _FIELDS:
             if field not in template:
@@ -134,9 +134,6 @@ class _ByCommand:
                 f"the command {self._template!r} ended with {process.returncode}: {text or '-'}"
             )
 
-    def down(self, source: str, target: str, timeout: float) -> None:
-        self.up(source, target, timeout)
-
 
 def _script(template: str) -> str:
     """Turn a command template into a shell script with ``$1`` and ``$2`` for the two fields.
@@ -169,7 +166,7 @@ def _script(template: str) -> str:
     return "".join(script)
 
 
-class _ByFunction:
+class _ByFunction(UserSync):
     def __init__(self, function: Callable[[str, str], object]) -> None:
         self._function = function
 
@@ -183,11 +180,8 @@ class _ByFunction:
                 f"the function of `sync_to_cloud` raised {type(error).__name__}: {error}"
             ) from error
 
-    def down(self, source: str, target: str, timeout: float) -> None:
-        self.up(source, target, timeout)
 
-
-class _BySyncer:
+class _BySyncer(UserSync):
     """Copies with a `Syncer`, which may exceed `timeout`: Ray Tune's `wait` has none."""
 
     def __init__(self, syncer: Syncer) -> None:

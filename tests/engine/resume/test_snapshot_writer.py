@@ -45,7 +45,7 @@ def replayed(monkeypatch) -> list[type]:
     handle = Coordinator.handle
 
     def spy(self: Coordinator, event: Any) -> Any:
-        if self._core.replaying:
+        if self.replaying:
             seen.append(type(event))
         return handle(self, event)
 

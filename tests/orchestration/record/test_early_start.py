@@ -111,10 +111,10 @@ def run(sweep: Sweep, error: Exception | None = None, server: Server | None = No
     never = threading.Event()
 
     def record(early: EarlyStart) -> Any:
-        def body(launcher: Any) -> str:
+        def body(launcher: Any) -> Conclusion:
             sweep.recorded.set()
             early.follow(launcher, [listen])
-            return "value"
+            return Conclusion(Ending.COMPLETED, "done")
 
         sweep.launched.wait()  # as a server that boots for so long
         if error is not None:
@@ -123,7 +123,7 @@ def run(sweep: Sweep, error: Exception | None = None, server: Server | None = No
             if not server.alive:
                 never.wait()
             raise error
-        return run_in_flow(body, flow, lambda _: Conclusion(Ending.COMPLETED, "done"))
+        return run_in_flow(body, flow)
 
     return EarlyStart(cast(Any, sweep), cast(Any, server)).run(record)
 
@@ -132,7 +132,6 @@ def run(sweep: Sweep, error: Exception | None = None, server: Server | None = No
 def test_what_was_launched_before_the_flow_run_is_recorded_in_it(executor: Surrounded) -> None:
     assert FlowRunContext.get() is None
     outcome = run(sweep := Sweep(executor))
-    assert outcome.value == "value"
     assert str(sweep.flow_run.flow_run.id) == outcome.flow_run_id
     assert FlowRunContext.get() is None
     with get_client(sync_client=True) as client:

@@ -64,16 +64,17 @@ def experiment(executor: FakeExecutor, **changes: Any) -> ExperimentFlow:
     return ExperimentFlow(**{**parts, **changes})
 
 
-def good(value: Any) -> Conclusion:
-    return Conclusion(Ending.COMPLETED, "best acc=0.9", {"best": 0.9})
+GOOD = Conclusion(Ending.COMPLETED, "best acc=0.9", {"best": 0.9})
 
 
-def sweep(trials: int = 3, value: Any = "value") -> Callable[[AttemptLauncher], Any]:
-    def body(launcher: AttemptLauncher) -> Any:
+def sweep(
+    trials: int = 3, conclusion: Conclusion = GOOD
+) -> Callable[[AttemptLauncher], Conclusion]:
+    def body(launcher: AttemptLauncher) -> Conclusion:
         for number in range(trials):
             launcher.launch(*launch_of(number))
         launcher.close(30)
-        return value
+        return conclusion
 
     return body
 
@@ -88,14 +89,14 @@ def task_runs(client: SyncPrefectClient, flow_run_id: str) -> list[TaskRun]:
             return found
 
 
-def flow_run(client: SyncPrefectClient, outcome: FlowOutcome[Any]) -> FlowRun:
+def flow_run(client: SyncPrefectClient, outcome: FlowOutcome) -> FlowRun:
     return client.read_flow_run(UUID(outcome.flow_run_id))
 
 
 def test_every_attempt_has_its_final_state_when_the_flow_returns(
     executor: FakeExecutor, client: SyncPrefectClient
 ) -> None:
-    outcome = run_in_flow(sweep(60), experiment(executor), good)
+    outcome = run_in_flow(sweep(60), experiment(executor))
     recorded = task_runs(client, outcome.flow_run_id)
     trials = [run for run in recorded if run.name != "coordinator"]
     assert collections.Counter(run.state_name for run in trials) == {
@@ -132,14 +133,14 @@ def test_the_limit_of_a_tag_kills_no_task_run(
     """The sweep has the slot, or the task around it; its trials would wait for it for ever."""
     seen: list[int] = []
 
-    def body(launcher: AttemptLauncher) -> None:
+    def body(launcher: AttemptLauncher) -> Conclusion:
         seen.append(slots_taken(client, limited_tag))
-        sweep(5)(launcher)
+        return sweep(5)(launcher)
 
-    def tuned() -> FlowOutcome[None]:
-        return run_in_flow(body, experiment(executor), good)
+    def tuned() -> FlowOutcome:
+        return run_in_flow(body, experiment(executor))
 
-    def nightly() -> FlowOutcome[None]:
+    def nightly() -> FlowOutcome:
         with tags(limited_tag):
             return task(tuned)() if in_task else tuned()
 
@@ -154,10 +155,8 @@ def test_the_limit_of_a_tag_kills_no_task_run(
 def test_the_flow_run_tells_about_the_experiment(
     executor: FakeExecutor, client: SyncPrefectClient
 ) -> None:
-    value = object()
     tags = ("experiment:fake_2026", "trainable:fake")
-    outcome = run_in_flow(sweep(value=value), experiment(executor, tags=tags), good)
-    assert outcome.value is value
+    outcome = run_in_flow(sweep(), experiment(executor, tags=tags))
     run = flow_run(client, outcome)
     assert set(run.tags) == set(tags)
     assert not any(task_run.tags for task_run in task_runs(client, outcome.flow_run_id))
@@ -178,14 +177,14 @@ def test_an_error_reaches_the_caller_as_it_is(
     error = Unpicklable("no metric")
     seen: list[str] = []
 
-    def body(launcher: AttemptLauncher) -> None:
+    def body(launcher: AttemptLauncher) -> Conclusion:
         from prefect.runtime import flow_run as current
 
         seen.append(current.id)
         raise error
 
     with pytest.raises(Unpicklable) as caught:
-        run_in_flow(body, experiment(executor), good)
+        run_in_flow(body, experiment(executor))
     assert caught.value is error
     run = client.read_flow_run(UUID(seen[0]))
     assert run.state_name == "Failed"
@@ -195,9 +194,8 @@ def test_an_error_reaches_the_caller_as_it_is(
 def test_an_interrupted_experiment_crashes_its_flow_run(
     executor: FakeExecutor, client: SyncPrefectClient
 ) -> None:
-    outcome = run_in_flow(
-        sweep(), experiment(executor), lambda _: Conclusion(Ending.INTERRUPTED, "SIGINT received")
-    )
+    interrupted = Conclusion(Ending.INTERRUPTED, "SIGINT received")
+    outcome = run_in_flow(sweep(conclusion=interrupted), experiment(executor))
     run = flow_run(client, outcome)
     assert (run.state_type.value, run.state_name) == ("CRASHED", "Interrupted")
     assert run.state.message == "SIGINT received"
@@ -208,25 +206,28 @@ def test_an_error_that_has_no_words_reaches_the_caller_too(executor: FakeExecuto
         def __str__(self) -> str:
             raise RuntimeError("no words")
 
-    def body(launcher: AttemptLauncher) -> None:
+    def body(launcher: AttemptLauncher) -> Conclusion:
         raise Mute
 
     with pytest.raises(Mute):
-        run_in_flow(body, experiment(executor), good)
+        run_in_flow(body, experiment(executor))
 
 
 def test_a_flow_run_that_somebody_deletes_ends_quietly(
     executor: FakeExecutor, client: SyncPrefectClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def body(launcher: AttemptLauncher) -> str:
+    deleted: list[str] = []
+
+    def body(launcher: AttemptLauncher) -> Conclusion:
         from prefect.runtime import flow_run as current
 
+        deleted.append(current.id)
         client.delete_flow_run(UUID(current.id))
-        return "value"
+        return GOOD
 
-    outcome = run_in_flow(body, experiment(executor), good)
+    outcome = run_in_flow(body, experiment(executor))
 
-    assert outcome.value == "value"
+    assert [outcome.flow_run_id] == deleted
     told = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
     assert any("has been deleted" in message for message in told)
     assert not any("Encountered exception" in message for message in told)
@@ -235,14 +236,14 @@ def test_a_flow_run_that_somebody_deletes_ends_quietly(
 def test_keyboard_interrupts_pass_through_and_clean_up(executor: FakeExecutor) -> None:
     cleaned: list[bool] = []
 
-    def body(launcher: AttemptLauncher) -> None:
+    def body(launcher: AttemptLauncher) -> Conclusion:
         try:
             raise KeyboardInterrupt
         finally:
             cleaned.append(True)
 
     with pytest.raises(KeyboardInterrupt):
-        run_in_flow(body, experiment(executor), good)
+        run_in_flow(body, experiment(executor))
     assert cleaned == [True]
 
 
@@ -250,8 +251,8 @@ def test_inside_a_sync_flow_it_is_a_subflow(
     executor: FakeExecutor, client: SyncPrefectClient
 ) -> None:
     @flow
-    def pipeline() -> FlowOutcome[str]:
-        return run_in_flow(sweep(), experiment(executor), good)
+    def pipeline() -> FlowOutcome:
+        return run_in_flow(sweep(), experiment(executor))
 
     outcome = pipeline()
     assert flow_run(client, outcome).parent_task_run_id is not None
@@ -262,29 +263,31 @@ def test_inside_an_async_flow_it_is_a_subflow(
     executor: FakeExecutor, client: SyncPrefectClient
 ) -> None:
     @flow
-    async def pipeline() -> FlowOutcome[str]:
-        return run_in_flow(sweep(), experiment(executor), good)
+    async def pipeline() -> FlowOutcome:
+        return run_in_flow(sweep(), experiment(executor))
 
     outcome = asyncio.run(pipeline())
     assert flow_run(client, outcome).parent_task_run_id is not None
     assert len(task_runs(client, outcome.flow_run_id)) == 4
 
 
-def test_with_a_running_event_loop_as_in_a_notebook(executor: FakeExecutor) -> None:
-    async def cell() -> FlowOutcome[str]:
-        return run_in_flow(sweep(), experiment(executor), good)
+def test_with_a_running_event_loop_as_in_a_notebook(
+    executor: FakeExecutor, client: SyncPrefectClient
+) -> None:
+    async def cell() -> FlowOutcome:
+        return run_in_flow(sweep(), experiment(executor))
 
-    assert asyncio.run(cell()).value == "value"
+    assert flow_run(client, asyncio.run(cell())).state_name == "Completed"
 
 
-def test_from_another_thread(executor: FakeExecutor) -> None:
-    outcomes: list[FlowOutcome[str]] = []
+def test_from_another_thread(executor: FakeExecutor, client: SyncPrefectClient) -> None:
+    outcomes: list[FlowOutcome] = []
     thread = threading.Thread(
-        target=lambda: outcomes.append(run_in_flow(sweep(), experiment(executor), good))
+        target=lambda: outcomes.append(run_in_flow(sweep(), experiment(executor)))
     )
     thread.start()
     thread.join()
-    assert outcomes[0].value == "value"
+    assert flow_run(client, outcomes[0]).state_name == "Completed"
 
 
 def test_a_flow_can_be_the_experiment_itself(
@@ -293,10 +296,10 @@ def test_a_flow_can_be_the_experiment_itself(
     @flow
     def own() -> Any:
         with current_flow_is_experiment() as this:
-            outcomes.append(run_in_flow(sweep(), experiment(executor), good))
+            outcomes.append(run_in_flow(sweep(), experiment(executor)))
         return this.final_state
 
-    outcomes: list[FlowOutcome[str]] = []
+    outcomes: list[FlowOutcome] = []
     state = own(return_state=True)
     assert state.message == "best acc=0.9"
     assert state.result() == {"best": 0.9}
@@ -315,7 +318,7 @@ def test_beyond_a_number_of_task_runs_trials_only_run(
     executor: FakeExecutor, client: SyncPrefectClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "prefect_tune")
-    outcome = run_in_flow(sweep(10), experiment(executor, max_task_runs=4), good)
+    outcome = run_in_flow(sweep(10), experiment(executor, max_task_runs=4))
     assert len(executor.launched) == 10
     assert len(task_runs(client, outcome.flow_run_id)) == 4 + 1
     assert sum("4 task runs are shown" in line for line in caplog.messages) == 1
@@ -344,7 +347,7 @@ def test_attempts_start_without_waiting_for_prefect(executor: FakeExecutor) -> N
 
 
 def test_artifacts_follow_the_experiment(executor: FakeExecutor, client: SyncPrefectClient) -> None:
-    def body(launcher: AttemptLauncher) -> None:
+    def body(launcher: AttemptLauncher) -> Conclusion:
         rows = [{"trial": "a", "acc": float("nan")}, {"trial": "b", "acc": 0.1234567891}]
         with ArtifactReporter("My_sweep", interval=60) as artifacts:
             artifacts.update(Snapshot(1, 4))
@@ -353,9 +356,10 @@ def test_artifacts_follow_the_experiment(executor: FakeExecutor, client: SyncPre
             final = Snapshot(4, 4, {"TERMINATED": 4}, rows)
             pages = {task_run_id: "the trial"}
             artifacts.conclude(final, "# done", pages, lambda: "![curves](data:)")
+        return GOOD
 
     task_run_id = uuid4()
-    outcome = run_in_flow(body, experiment(executor), good)
+    outcome = run_in_flow(body, experiment(executor))
     which = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(outcome.flow_run_id)]))
     artifacts = client.read_artifacts(artifact_filter=which)
     assert len(artifacts) == 3

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from prefect_tune.engine.trial_factory import TrialMaker
+from prefect_tune.engine.wiring import TrialMaker
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.resources import Resources

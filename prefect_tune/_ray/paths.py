@@ -80,7 +80,11 @@ PATHS: dict[str, dict[str, str]] = {
         ),
     },
     "result_grid": {"results": "ResultGrid"},
-    "search.search_generator": {"search.search_algorithm": "SearchGenerator"},
+    "search.search_generator": {"search": "SearchGenerator"},
+    "search.variant_generator": {
+        "search.compatibility": "generate_variants",
+        "space": "RecursiveDependencyError grid_search",
+    },
     "session": {
         "trainable": (
             "Trainable TuneContext checkpoint_dir get_checkpoint get_context "
@@ -101,7 +105,10 @@ PATHS: dict[str, dict[str, str]] = {
     "suggest.search": {"search": "SearchAlgorithm"},
     "suggest.search_generator": {"search": "SearchGenerator"},
     "suggest.suggestion": {"search": "ConcurrencyLimiter Searcher"},
-    "suggest.variant_generator": {"search.variant_generator": "generate_variants grid_search"},
+    "suggest.variant_generator": {
+        "search.compatibility": "generate_variants",
+        "space": "grid_search",
+    },
     "syncer": {"storage.sync.sync_config": "SyncConfig", "storage.sync.syncer": "Syncer"},
     "track": {"trainable.legacy": "init log shutdown trial_dir"},
     "train": {
@@ -168,6 +175,8 @@ _EARLIER = {
     "engine.resume.snapshot": "engine.snapshot_pickle engine.snapshot_state",
     "experiment.attempt": "experiment.attempt_error",
     "reporters.plain": "reporters.debugging",
+    "search.compatibility": "search.search_algorithm",
+    "search.wrapper": "search.concurrency_limiter search.repeater",
     "simulation.pausing_scheduler": "testing.pausing",
     "stopper.criteria": (
         "stopper.counting stopper.maximum_iteration stopper.non_finite stopper.timeout"

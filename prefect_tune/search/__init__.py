@@ -3,22 +3,20 @@
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune._ray import paths
-from prefect_tune.search.basic_variant import BasicVariantGenerator
-from prefect_tune.search.concurrency_limiter import ConcurrencyLimiter
-from prefect_tune.search.factory import make_source
-from prefect_tune.search.messages import (
+from prefect_tune.search.basic_variant import BasicVariantGenerator, VariantSource
+from prefect_tune.search.compatibility import (
     UNDEFINED_METRIC_MODE,
     UNDEFINED_SEARCH_SPACE,
     UNRESOLVED_SEARCH_SPACE,
+    SearchAlgorithm,
+    SearchGenerator,
 )
+from prefect_tune.search.factory import make_source
 from prefect_tune.search.registry import SEARCHERS, create_searcher
-from prefect_tune.search.repeater import Repeater
-from prefect_tune.search.search_algorithm import SearchAlgorithm, SearchGenerator
 from prefect_tune.search.searcher import DEFAULT_METRIC, Searcher
 from prefect_tune.search.searcher_source import SearcherSource
 from prefect_tune.search.source import FINISHED, Finished, Suggestion, TrialSource
-from prefect_tune.search.variant_source import VariantSource
-from prefect_tune.search.wrapper import SearcherWrapper
+from prefect_tune.search.wrapper import ConcurrencyLimiter, Repeater, SearcherWrapper
 from prefect_tune.space import grid_search
 
 if TYPE_CHECKING:

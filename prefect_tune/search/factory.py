@@ -7,16 +7,16 @@ from typing import Any
 
 from prefect_tune.error import InvalidArgument
 from prefect_tune.search.auto import AutoSearch
-from prefect_tune.search.basic_variant import BasicVariantGenerator
-from prefect_tune.search.concurrency_limiter import ConcurrencyLimiter
+from prefect_tune.search.basic_variant import BasicVariantGenerator, VariantSource
+from prefect_tune.search.compatibility import SearchAlgorithm, SearchGenerator
 from prefect_tune.search.registry import SEARCHERS, create_searcher
-from prefect_tune.search.search_algorithm import SearchAlgorithm, SearchGenerator
 from prefect_tune.search.searcher import Metric, Mode, Searcher, check_metric_and_mode
 from prefect_tune.search.searcher_source import SearcherSource
 from prefect_tune.search.source import TrialSource
-from prefect_tune.search.variant_source import VariantSource
 from prefect_tune.search.warm_start import Evaluated, best_points, fitting
+from prefect_tune.search.wrapper import ConcurrencyLimiter
 from prefect_tune.space import SearchSpace, check_num_samples
+from prefect_tune.validation import check_count
 
 
 def make_source(
@@ -47,7 +47,8 @@ def make_source(
     """
     check_num_samples(num_samples)
     check_metric_and_mode(metric, mode)
-    limit = _check_limit(max_concurrent)
+    limit = max_concurrent or 0
+    check_count("max_concurrent_trials", limit, at_least=0)
     parsed = SearchSpace({} if space is None else space)
     algorithm = create_searcher(search_alg) if isinstance(search_alg, str) else search_alg
     if isinstance(algorithm, SearchGenerator):
@@ -77,18 +78,3 @@ def make_source(
         if isinstance(algorithm, SearchAlgorithm)
         else f"Names: {', '.join(SEARCHERS.names)}.",
     )
-
-
-def _check_limit(max_concurrent: int | None) -> int:
-    if max_concurrent is None:
-        return 0
-    if isinstance(max_concurrent, bool) or not isinstance(max_concurrent, int):
-        raise InvalidArgument(
-            "max_concurrent_trials", f"must be an int or None, got {max_concurrent!r}."
-        )
-    if max_concurrent < 0:
-        raise InvalidArgument(
-            "max_concurrent_trials",
-            f"must be positive, or None for no limit, got {max_concurrent}.",
-        )
-    return max_concurrent

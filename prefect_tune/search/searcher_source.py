@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prefect_tune.error import InvalidArgument, TuneError
-from prefect_tune.search.concurrency_limiter import ConcurrencyLimiter
 from prefect_tune.search.search_state import SourceState
 from prefect_tune.search.searcher import Metric, Mode, Searcher, reject_grids
 from prefect_tune.search.source import FINISHED, Finished, Suggestion
 from prefect_tune.search.warm_start import Evaluated, best_points, can_learn, fitting, teach
-from prefect_tune.search.wrapper import offer_properties
+from prefect_tune.search.wrapper import ConcurrencyLimiter, offer_properties
 from prefect_tune.space import (
     SearchSpace,
     check_num_samples,

@@ -31,8 +31,8 @@ from prefect_tune.experiment.trial import AUTO_FILLED, RUNNING, TERMINATED, Tria
 from prefect_tune.experiment.view import ControllerView
 from prefect_tune.resources import MILLI, Resources
 from prefect_tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
+from prefect_tune.search.basic_variant import VariantSource
 from prefect_tune.search.source import Suggestion
-from prefect_tune.search.variant_source import VariantSource
 from prefect_tune.simulation.attempt import Program, Step, constants_of
 from prefect_tune.simulation.summary import Incumbent, SimulationSummary
 from prefect_tune.stopper import NoopStopper, Stopper

@@ -26,13 +26,13 @@ from prefect_tune.space.search_space import (
     leaves,
     random_draw,
 )
-from prefect_tune.space.tag import format_tag
 from prefect_tune.space.template import Draw, Variable, is_variable
 from prefect_tune.space.variants import (
     Variant,
     VariantPosition,
     VariantStream,
     check_num_samples,
+    format_tag,
     generate_variants,
 )
 from prefect_tune.space.views import ConfigView, SpecView

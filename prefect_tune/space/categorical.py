@@ -11,7 +11,7 @@ import numpy as np
 from prefect_tune.error import InvalidArgument
 from prefect_tune.space.domain import Domain
 from prefect_tune.space.random import RandomState
-from prefect_tune.space.samplers import Grid, Quantile, Uniform, linear_categorical
+from prefect_tune.space.samplers import Grid, Quantile, Uniform
 
 
 class Categorical(Domain):
@@ -41,7 +41,8 @@ class Categorical(Domain):
 
     def linear_quantile(self) -> Quantile:
         """Return a quantile function that makes all categories equally likely."""
-        return linear_categorical(self)
+        categories, count = self.categories, len(self.categories)
+        return lambda u: categories[int(u * count)]
 
     def __len__(self) -> int:
         return len(self.categories)

@@ -6,6 +6,7 @@ import copy
 import math
 import numbers
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, Self
 
 from prefect_tune.error import InvalidArgument
@@ -16,11 +17,6 @@ from prefect_tune.space.samplers import (
     Quantile,
     Quantized,
     Uniform,
-    float_rounder,
-    linear_float,
-    linear_integer,
-    log_float,
-    log_integer,
 )
 
 
@@ -87,21 +83,33 @@ class Float(Domain):
     def linear_quantile(self) -> Quantile:
         """Return the quantile function of the uniform distribution."""
         self._require_bounds("uniform")
-        return linear_float(self)
+        lower, upper = self.lower, self.upper
+        width = upper - lower
+        # lower + u * width may round up to just over `upper`.
+        return lambda u: min(lower + u * width, upper)
 
     def log_quantile(self) -> Quantile:
         """Return the quantile function of the log-uniform distribution."""
         self._require_bounds("loguniform")
         _require_positive(self.lower)
-        return log_float(self)
+        lower, upper = self.lower, self.upper
+        start, width = math.log(lower), math.log(upper) - math.log(lower)
+        exp = math.exp
+        return lambda u: min(max(exp(start + u * width), lower), upper)
 
     def quantization_range(self, q: float) -> Float:
         """Return the domain itself, whose bounds are multiples of ``q``."""
         return self
 
     def round_to(self, q: float) -> Callable[[float], float]:
-        """Return a function that rounds to the nearest multiple of ``q`` between the bounds."""
-        return float_rounder(q, self.lower, self.upper)
+        """Return a function that rounds to the nearest multiple of ``q`` between the bounds.
+
+        The values have the number of decimals of ``q``, so that 0.30000000000000004 becomes 0.3.
+        """
+        step, lower, upper = float(q), self.lower, self.upper  # an int would turn values into ints
+        exponent = Decimal(repr(step)).as_tuple().exponent
+        decimals = -exponent if isinstance(exponent, int) else 0
+        return lambda value: min(max(round(round(value / step) * step, decimals), lower), upper)
 
     def _require_bounds(self, distribution: str) -> None:
         if not (math.isfinite(self.lower) and math.isfinite(self.upper)):
@@ -174,12 +182,16 @@ class Integer(Domain):
 
     def linear_quantile(self) -> Quantile:
         """Return the quantile function of the uniform distribution."""
-        return linear_integer(self)
+        lower, count = self.lower, self.upper - self.lower
+        return lambda u: lower + int(u * count)
 
     def log_quantile(self) -> Quantile:
         """Return the quantile function of the log-uniform distribution."""
         _require_positive(self.lower)
-        return log_integer(self)
+        lower, last = self.lower, self.upper - 1
+        start, width = math.log(lower), math.log(self.upper) - math.log(lower)
+        exp = math.exp
+        return lambda u: min(max(int(exp(start + u * width)), lower), last)
 
     def quantization_range(self, q: float) -> Integer:
         """Return the integers that round down to a multiple of ``q`` between the bounds."""

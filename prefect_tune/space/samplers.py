@@ -10,16 +10,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from decimal import Decimal
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from prefect_tune.error import InvalidArgument
 
 if TYPE_CHECKING:
-    from prefect_tune.space.categorical import Categorical
     from prefect_tune.space.domain import Domain
-    from prefect_tune.space.numeric import Float, Integer
 
 Quantile: TypeAlias = Callable[[float], Any]
 
@@ -114,55 +111,3 @@ class Quantized(Sampler):
         inner = self.sampler.quantile(domain.quantization_range(self.q))
         round_to_step = domain.round_to(self.q)
         return lambda u: round_to_step(inner(u))
-
-
-def linear_float(domain: Float) -> Quantile:
-    """Return the quantile function of the uniform distribution on the floats of ``domain``."""
-    lower, upper = domain.lower, domain.upper
-    width = upper - lower
-    # lower + u * width may round up to just over `upper`.
-    return lambda u: min(lower + u * width, upper)
-
-
-def log_float(domain: Float) -> Quantile:
-    """Return the quantile function of the log-uniform distribution on the floats of ``domain``."""
-    lower, upper = domain.lower, domain.upper
-    start, width = math.log(lower), math.log(upper) - math.log(lower)
-    exp = math.exp
-    return lambda u: min(max(exp(start + u * width), lower), upper)
-
-
-def linear_integer(domain: Integer) -> Quantile:
-    """Return the quantile function of the uniform distribution on ``lower .. upper - 1``."""
-    lower, count = domain.lower, domain.upper - domain.lower
-    return lambda u: lower + int(u * count)
-
-
-def log_integer(domain: Integer) -> Quantile:
-    """Return the quantile function of the log-uniform distribution on ``lower .. upper - 1``."""
-    lower, last = domain.lower, domain.upper - 1
-    start, width = math.log(lower), math.log(domain.upper) - math.log(lower)
-    exp = math.exp
-    return lambda u: min(max(int(exp(start + u * width)), lower), last)
-
-
-def linear_categorical(domain: Categorical) -> Quantile:
-    """Return a quantile function that makes all categories equally likely."""
-    categories, count = domain.categories, len(domain.categories)
-    return lambda u: categories[int(u * count)]
-
-
-def float_rounder(q: float, lower: float, upper: float) -> Callable[[float], float]:
-    """Return a function that rounds to multiples of ``q`` and to the number of decimals of ``q``.
-
-    Without the rounding of decimals, ``3 * 0.1`` would be 0.30000000000000004, which makes long
-    directory names and is larger than an upper bound of 0.3.
-    """
-    q = float(q)  # an int would turn the values into ints
-    exponent = Decimal(repr(q)).as_tuple().exponent
-    decimals = -exponent if isinstance(exponent, int) else 0
-
-    def round_to_step(value: float) -> float:
-        return min(max(round(round(value / q) * q, decimals), lower), upper)
-
-    return round_to_step

@@ -1,7 +1,7 @@
 """The points of a space as scripts for Ray Tune walk through them."""
 
 import prefect_tune as tune
-from prefect_tune.search.variant_generator import generate_variants
+from prefect_tune.search.compatibility import generate_variants
 from prefect_tune.suggest import variant_generator as of_ray_1
 
 

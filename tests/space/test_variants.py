@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from prefect_tune import space as tune
 from prefect_tune.error import InvalidArgument
-from prefect_tune.search.variant_generator import generate_variants
+from prefect_tune.search.compatibility import generate_variants
 from prefect_tune.space import RecursiveDependencyError, SearchSpace, VariantStream, format_tag
 
 

@@ -15,9 +15,9 @@ from typing import Any
 from prefect_tune.coordinator.commands import TellSearch
 from prefect_tune.coordinator.events import TrialSuggested
 from prefect_tune.error import TuneError
+from prefect_tune.search.basic_variant import VariantSource
 from prefect_tune.search.search_state import SearchState
 from prefect_tune.search.source import FINISHED, Suggestion, TrialSource
-from prefect_tune.search.variant_source import VariantSource
 
 
 def tell(source: TrialSource, command: TellSearch) -> None:

@@ -18,10 +18,9 @@ from prefect_tune.reporters.plain import DebuggingReporter
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import TrialScheduler
 from prefect_tune.search.basic_variant import BasicVariantGenerator
-from prefect_tune.search.concurrency_limiter import ConcurrencyLimiter
-from prefect_tune.search.search_algorithm import SearchGenerator
+from prefect_tune.search.compatibility import SearchGenerator
 from prefect_tune.search.source import TrialSource
-from prefect_tune.search.wrapper import SearcherWrapper
+from prefect_tune.search.wrapper import ConcurrencyLimiter, SearcherWrapper
 from prefect_tune.settings import TuneSettings
 from prefect_tune.stopper import Stopper
 from prefect_tune.storage.journal.header import JournalHeader

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from typing import Any, ClassVar
 
 from prefect_tune.search.libraries.base import Asked, LibrarySearcher, import_library
-from prefect_tune.search.optuna.quiet import quiet_optuna
+from prefect_tune.search.optuna.stored import quiet_optuna
 from prefect_tune.search.parameter_space import Parameter, Point
 from prefect_tune.space import RandomState
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.nested import unflatten_dict
-from prefect_tune.search.optuna.quiet import quiet_optuna
-from prefect_tune.search.optuna.stored import StoredTrials
+from prefect_tune.search.optuna.stored import StoredTrials, quiet_optuna
 from prefect_tune.search.searcher import (
     DEFAULT_METRIC,
     Metric,

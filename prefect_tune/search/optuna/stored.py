@@ -1,4 +1,4 @@
-"""Find trials of a resumed search in an Optuna storage.
+"""Optuna without its messages, and the trials of a resumed search in an Optuna storage.
 
 A resumed search begins with an older state and repeats the calls that came after it. The storage
 already has their trials: trials are marked with their ids, so that they are found there instead of
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import copy
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-
-from prefect_tune.search.optuna.quiet import quiet_optuna
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -146,3 +146,16 @@ def _take_random_numbers(sampler: BaseSampler, other: BaseSampler) -> None:
             _take_random_numbers(getattr(sampler, name), value)
         elif isinstance(value, LazyRandomState):
             setattr(sampler, name, value)
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Suppress Optuna's log messages below warnings, such as those about new studies."""
+    import optuna
+
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)

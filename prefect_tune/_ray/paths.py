@@ -66,9 +66,8 @@ PATHS: dict[str, dict[str, str]] = {
     },
     "logger.logger": {
         "logger.base": "LoggerCallback",
-        "logger.encoding": "SafeFallbackEncoder",
+        "logger.encoding": "SafeFallbackEncoder pretty_print",
         "logger.legacy": "LegacyLoggerCallback Logger",
-        "logger.pretty": "pretty_print",
     },
     "logger.noop": {"logger.legacy": "NoopLogger"},
     "logger.unified": {"logger.legacy": "UnifiedLogger"},
@@ -175,6 +174,7 @@ _EARLIER = {
     "engine.resume.snapshot": "engine.snapshot_pickle engine.snapshot_state",
     "experiment.attempt": "experiment.attempt_error",
     "reporters.plain": "reporters.debugging",
+    "reporters.status": "reporters.cli",
     "search.compatibility": "search.search_algorithm",
     "search.wrapper": "search.concurrency_limiter search.repeater",
     "simulation.pausing_scheduler": "testing.pausing",

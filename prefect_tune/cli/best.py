@@ -12,8 +12,8 @@ from prefect_tune.cli.experiment_argument import (
     open_experiment,
     require_objective,
 )
-from prefect_tune.cli.strict_json import write_json
-from prefect_tune.cli.trial_details import print_trial, trial_as_dict
+from prefect_tune.cli.show import print_trial, trial_as_dict
+from prefect_tune.cli.table import write_json
 from prefect_tune.error import InvalidArgument
 from prefect_tune.reporters.console import write_text
 from prefect_tune.results.ranking import SCOPES

@@ -11,7 +11,7 @@ from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.json import PARAMS_FILE
 from prefect_tune.result import DEFAULT_METRIC
 from prefect_tune.results.analysis import ExperimentAnalysis
-from prefect_tune.results.pareto import flat_row
+from prefect_tune.results.ranking import flat_row
 from prefect_tune.results.read_trials import find_experiment
 from prefect_tune.storage.journal.file import JOURNAL_FILE
 

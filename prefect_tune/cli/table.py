@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import json
 import os
 import shlex
 import shutil
@@ -12,16 +13,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.cells import cell_len
 
 from prefect_tune.cli.commands import UsageError
-from prefect_tune.cli.strict_json import write_json
 from prefect_tune.error import InvalidArgument
-from prefect_tune.experiment.plain import number_of
-from prefect_tune.reporters.text_table import draw_lines
-from prefect_tune.results.conditions import parse_conditions
+from prefect_tune.experiment.plain import number_of, strict_json_value
+from prefect_tune.reporters.console import draw_lines
+from prefect_tune.results.ranking import parse_conditions
 from prefect_tune.text import in_words, without_controls
 
 
@@ -291,3 +291,14 @@ def _cell(value: Any, widest: int) -> str:
         return f"{value:.6g}"
     text = without_controls(in_words(value).replace("\n", " "))
     return text if len(text) <= widest else f"{text[: widest - 1]}…"
+
+
+def write_json(value: Any, file: TextIO) -> None:
+    """Write a value and a line end as JSON without ``NaN``; values of unknown types become text.
+
+    Args:
+        value: The value.
+        file: The file to write to.
+    """
+    json.dump(strict_json_value(value), file, indent=1)
+    file.write("\n")

@@ -6,6 +6,7 @@ from prefect_tune._ray import names_to_come
 from prefect_tune.logger.base import LoggerCallback
 from prefect_tune.logger.csv import CSVLoggerCallback
 from prefect_tune.logger.defaults import default_loggers
+from prefect_tune.logger.encoding import pretty_print
 from prefect_tune.logger.json import JsonLoggerCallback
 from prefect_tune.logger.legacy import (
     DEFAULT_LOGGERS,
@@ -18,7 +19,6 @@ from prefect_tune.logger.legacy import (
     UnifiedLogger,
     with_loggers,
 )
-from prefect_tune.logger.pretty import pretty_print
 from prefect_tune.logger.tensorboardx import TBXLoggerCallback
 
 __all__ = [

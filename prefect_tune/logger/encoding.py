@@ -1,10 +1,10 @@
-"""Encode results and configurations with objects of any type as JSON."""
+"""Encode results and configurations with objects of any type as JSON, or as YAML for people."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -65,3 +65,26 @@ def constants_tail(result: Mapping[str, Any]) -> bytes:
     if not constants:
         return b"}\n"
     return b"," + to_json(constants, separators=_COMPACT)[1:] + b"\n"
+
+
+_NOT_SHOWN = frozenset({"config", "hist_stats"})
+
+
+def pretty_print(result: Mapping[str, Any], exclude: Collection[str] | None = None) -> str:
+    """Return a result as sorted YAML, without its configuration and values that are None.
+
+    Args:
+        result: A result, or any other dict.
+        exclude: Further keys to leave out.
+
+    Returns:
+        Lines of text, each with a line end.
+    """
+    import yaml
+
+    left_out = _NOT_SHOWN.union(exclude or ())
+    shown = {
+        key: value for key, value in result.items() if key not in left_out and value is not None
+    }
+    text: str = yaml.safe_dump(json.loads(to_json(shown)), default_flow_style=False)
+    return text

@@ -7,8 +7,8 @@ import sys
 from typing import Any
 
 from prefect_tune.experiment.trial import Trial
+from prefect_tune.reporters.console import Table
 from prefect_tune.reporters.status import Status, TuneReporterBase
-from prefect_tune.reporters.text_table import Table
 
 _STYLE = "text-align:{align};white-space:nowrap;padding:2px 8px"
 

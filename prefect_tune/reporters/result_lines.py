@@ -11,7 +11,6 @@ from typing_extensions import override
 from prefect_tune.callback import Callback
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.nested import flatten
-from prefect_tune.reporters.budget import LineBudget
 from prefect_tune.reporters.columns import (
     as_cell,
     brief_parameters,
@@ -19,6 +18,7 @@ from prefect_tune.reporters.columns import (
     user_metrics,
 )
 from prefect_tune.reporters.console import write_text
+from prefect_tune.reporters.trial_output import LineBudget
 from prefect_tune.text import in_words
 
 _INTERVAL_S = 5.0

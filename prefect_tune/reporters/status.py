@@ -1,7 +1,9 @@
-"""`TuneReporterBase`: build the status block of Ray Tune, as parts that subclasses show."""
+"""The status block of Ray Tune, as parts that subclasses of `TuneReporterBase` show, or as text."""
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,8 +25,8 @@ from prefect_tune.reporters.columns import (
     shorten_headings,
     user_metrics,
 )
+from prefect_tune.reporters.console import Table, text_table, write_text
 from prefect_tune.reporters.progress import SweepProgress
-from prefect_tune.reporters.text_table import Table
 from prefect_tune.validation import check_mode
 
 _SHOWN_FIRST = {RUNNING: 0, ERROR: 1, PAUSED: 2, TERMINATED: 3, PENDING: 4}
@@ -250,3 +252,34 @@ def memory_line() -> str:
     memory = psutil.virtual_memory()
     used, total = memory.used / 2**30, memory.total / 2**30
     return f"Memory usage on this node: {used:.1f}/{total:.1f} GiB"
+
+
+class CLIReporter(TuneReporterBase):
+    """Prints the status block as text; all arguments are those of `TuneReporterBase`."""
+
+    def report(self, trials: list[Trial], done: bool, *sys_info: str) -> None:
+        """Print the status block."""
+        write_text(self._progress_str(trials, done, *sys_info))
+
+    def _progress_str(self, trials: list[Trial], done: bool, *sys_info: str) -> str:
+        """Return the status block as text; subclasses that send it elsewhere call this method."""
+        return as_text(self.status(trials, done, *sys_info), _line_width())
+
+
+def as_text(status: Status, width: int | None = None) -> str:
+    """Return a status as lines of text.
+
+    Args:
+        status: The status.
+        width: Characters in a line, for the tables; None for no limit.
+    """
+    lines: list[str] = []
+    for part in status:
+        lines += text_table(part, width) if isinstance(part, Table) else [part]
+    return "\n".join(lines) + "\n"
+
+
+def _line_width() -> int | None:
+    """Return the characters in a line of the terminal; None for a file or pipe."""
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return shutil.get_terminal_size().columns if is_terminal else None

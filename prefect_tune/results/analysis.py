@@ -16,8 +16,6 @@ from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
-from prefect_tune.results.conditions import parse_conditions
-from prefect_tune.results.data_frames import TrialFrames
 from prefect_tune.results.download import copy_results
 from prefect_tune.results.find_checkpoints import (
     BY_AGE,
@@ -26,16 +24,20 @@ from prefect_tune.results.find_checkpoints import (
     find_trial,
     newest_checkpoint,
 )
+from prefect_tune.results.frames import TrialFrames
 from prefect_tune.results.importance import importance
-from prefect_tune.results.journal_summary import read_record
-from prefect_tune.results.lineage import Copy, lineage_of
-from prefect_tune.results.pareto import (
+from prefect_tune.results.journal_summary import Copy, lineage_of, read_record
+from prefect_tune.results.ranking import (
+    best_of,
+    check_scope,
     describe_unknown_names,
     pareto_front,
+    parse_conditions,
     parse_objectives,
+    resolve_metric_and_mode,
     satisfying,
+    score,
 )
-from prefect_tune.results.ranking import best_of, check_scope, resolve_metric_and_mode, score
 from prefect_tune.results.read_trials import find_experiments, load_trials
 from prefect_tune.results.result import Result, fsspec_filesystem
 from prefect_tune.trainable.tracked_checkpoint import checkpoint_root, set_checkpoint_root

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.results.analysis import ExperimentAnalysis
-from prefect_tune.results.lineage import Copy
+from prefect_tune.results.journal_summary import Copy
 from prefect_tune.results.result import Result, trial_error
 
 if TYPE_CHECKING:

@@ -74,8 +74,7 @@ def _group_labels(values: Sequence[Any]) -> np.ndarray:
         ]
     else:
         labels = ["missing" if v is _MISSING else in_words(v, repr) for v in values]
-    known: dict[str, int] = {}
-    return np.array([known.setdefault(label, len(known)) for label in labels])
+    return np.unique(labels, return_inverse=True)[1]
 
 
 def _share(groups: np.ndarray, ranks: np.ndarray, total: float) -> float:

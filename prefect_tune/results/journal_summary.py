@@ -1,4 +1,4 @@
-"""Read the trials of an experiment from its journal.
+"""Read the trials of an experiment, and the copies between them, from its journal.
 
 The coordinator replays the journal, so that a trial gets the status that it had in the run.
 Results are not read from the journal: each trial's own files have them, and are smaller.
@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import (
@@ -31,7 +32,6 @@ from prefect_tune.error import StorageError
 from prefect_tune.experiment.pickling.large import LargeValues
 from prefect_tune.experiment.pickling.signing import Pickles
 from prefect_tune.experiment.trial import TERMINATED, Trial, TrialTerms
-from prefect_tune.results.lineage import Copy
 from prefect_tune.schedulers import FIFOScheduler
 from prefect_tune.stopper import NoopStopper
 from prefect_tune.storage.journal.file import JOURNAL_FILE
@@ -167,3 +167,39 @@ def _with_missing_launch(event: Event, coordinator: Coordinator) -> Iterator[Eve
         if trial is not None and trial.attempt < event.attempt:
             yield AttemptLaunched(event.time, event.trial_id, event.attempt)
     yield event
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A case of a trial that continued from another trial's checkpoint.
+
+    Attributes:
+        time: When the trial did so, in seconds since the epoch.
+        trial_id: The trial that continued.
+        source_id: The trial whose checkpoint was copied.
+        iteration: The `training_iteration` of the checkpoint.
+        config: The trial's configuration from then on, {} if the journal's cannot be read.
+        experiment_tag: The trial's tag from then on.
+    """
+
+    time: float
+    trial_id: str
+    source_id: str
+    iteration: int
+    config: dict[str, Any]
+    experiment_tag: str
+
+
+def lineage_of(trial_id: str, copies: Sequence[Copy]) -> list[Copy]:
+    """Return the copies that a trial descends from, oldest first; empty if it copied nothing.
+
+    Args:
+        trial_id: The trial.
+        copies: All copies of the experiment, in order.
+    """
+    found: list[Copy] = []
+    for copy in reversed(copies):
+        if copy.trial_id == trial_id:
+            found.append(copy)
+            trial_id = copy.source_id  # goes on with the ancestors of the copied trial
+    return found[::-1]

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.results.plots.picture import Plot
-from prefect_tune.results.plots.style import INK, new_figure, style
+from prefect_tune.results.plots.picture import INK, Plot, new_figure, style
 from prefect_tune.schedulers import TrialScheduler
 from prefect_tune.simulation.cluster import SimulatedCluster
 from prefect_tune.simulation.simulate import simulate

@@ -15,7 +15,7 @@ from prefect_tune.reporters.columns import (
     shorten_headings,
     user_metrics,
 )
-from prefect_tune.reporters.text_table import Table, text_table
+from prefect_tune.reporters.console import Table, text_table
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.trial import ERROR, PENDING, RUNNING, TERMINATED, Trial
 from prefect_tune.progress_reporter import CLIReporter, ProgressReporter
 from prefect_tune.reporters import make_reporter
-from prefect_tune.reporters.cli import as_text
 from prefect_tune.reporters.live import LiveReporter
 from prefect_tune.reporters.plain import PlainReporter
+from prefect_tune.reporters.status import as_text
 
 from .clock import set_clock
 

@@ -37,12 +37,12 @@ from prefect_tune.nested import flatten
 from prefect_tune.orchestration.record.artifacts import Snapshot
 from prefect_tune.orchestration.record.summary import summary
 from prefect_tune.orchestration.record.sweep_result import api_value
-from prefect_tune.reporters.cli import CLIReporter
 from prefect_tune.reporters.live import LiveReporter
 from prefect_tune.reporters.notebook import as_html
 from prefect_tune.reporters.plain import PlainReporter
 from prefect_tune.reporters.progress import Best
 from prefect_tune.reporters.result_lines import TrialProgressCallback
+from prefect_tune.reporters.status import CLIReporter
 from prefect_tune.resources import Resources
 from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.results.report import write_report

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import TERMINATED, Trial
 from prefect_tune.results import ExperimentAnalysis, ResultGrid
-from prefect_tune.results.conditions import Condition
 from prefect_tune.results.importance import importance
-from prefect_tune.results.pareto import pareto_front
+from prefect_tune.results.ranking import Condition, pareto_front
 
 
 def trial(number: int, **metrics: Any) -> Trial:

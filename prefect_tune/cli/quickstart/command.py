@@ -103,11 +103,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise TuneError(
             f"the quickstart needs {' and '.join(missing)}: pip install 'prefect-tune[quickstart]'"
         )
-    from prefect_tune.cli.quickstart import main
-    from prefect_tune.cli.quickstart.sweep import SweepOptions
+    from prefect_tune.cli.quickstart import sweep
 
     try:
-        outcome = main.run(SweepOptions(**vars(arguments)))
+        outcome = sweep.run(sweep.SweepOptions(**vars(arguments)))
     except PrefectUnavailable as error:
         raise TuneError(f"{error} The quickstart's option for that is --no-prefect.") from error
     except InvalidArgument as error:

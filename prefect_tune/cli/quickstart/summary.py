@@ -8,25 +8,18 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
-from prefect_tune.experiment.trial import ERROR, TERMINATED
+from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 
 if TYPE_CHECKING:
     from prefect_tune.cli.quickstart.sweep import SweepOptions
 
 _LABEL_WIDTH = 22
 _LOCAL_SERVER = "http://127.0.0.1:4200"
-
-
-class TrialRecord(Protocol):
-    """The attributes of a trial that the summary uses."""
-
-    status: str
-    last_result: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,7 +41,7 @@ class Effort:
     failed: int
 
     @classmethod
-    def of(cls, trials: Sequence[TrialRecord], epochs_each: int) -> Effort:
+    def of(cls, trials: Sequence[Trial], epochs_each: int) -> Effort:
         """Count the epochs of trials whose most epochs are `epochs_each`.
 
         Trials that an interruption left unfinished do not count, since they were not stopped early.

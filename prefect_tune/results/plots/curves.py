@@ -12,7 +12,7 @@ from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.json import RESULT_FILE
 from prefect_tune.nested import flatten
 from prefect_tune.results.frames import read_results
-from prefect_tune.results.plots.style import BEST, EARLY, FULL, INK, label, number_on_axis, style
+from prefect_tune.results.plots.picture import BEST, EARLY, FULL, INK, label, number_on_axis, style
 from prefect_tune.results.ranking import best_of
 
 if TYPE_CHECKING:

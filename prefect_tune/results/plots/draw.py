@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.results.importance import FEWEST_TRIALS, importance
-from prefect_tune.results.lineage import Copy
+from prefect_tune.results.journal_summary import Copy
 from prefect_tune.results.plots.contours import draw_contour
 from prefect_tune.results.plots.curves import Curve, draw_curves, read_curves
 from prefect_tune.results.plots.front import draw_front
 from prefect_tune.results.plots.lineage import draw_lineage
 from prefect_tune.results.plots.parallel import draw_parallel
-from prefect_tune.results.plots.picture import Plot
+from prefect_tune.results.plots.picture import FULL, INK, Plot, label, new_figure, style
 from prefect_tune.results.plots.slices import PER_ROW, draw_slices, rows_for
-from prefect_tune.results.plots.style import FULL, INK, label, new_figure, style
 from prefect_tune.validation import check_mode
 
 if TYPE_CHECKING:

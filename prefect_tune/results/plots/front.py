@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.results.pareto import pareto_front
-from prefect_tune.results.plots.style import BEST, EARLY, INK, label, number_on_axis, style
-from prefect_tune.results.ranking import score
+from prefect_tune.results.plots.picture import BEST, EARLY, INK, label, number_on_axis, style
+from prefect_tune.results.ranking import pareto_front, score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,9 +12,9 @@ from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.json import RESULT_FILE
 from prefect_tune.nested import flatten_config
 from prefect_tune.results.frames import read_results
-from prefect_tune.results.lineage import Copy
+from prefect_tune.results.journal_summary import Copy
+from prefect_tune.results.plots.picture import INK, label, new_figure, number_on_axis, style
 from prefect_tune.results.plots.scales import MISSING, scale_of
-from prefect_tune.results.plots.style import INK, label, new_figure, number_on_axis, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from prefect_tune.results.plots.curves import Curve
+from prefect_tune.results.plots.picture import BEST, INK, label, tilt_labels
 from prefect_tune.results.plots.scales import MISSING, scale_of
-from prefect_tune.results.plots.style import BEST, INK, label, tilt_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

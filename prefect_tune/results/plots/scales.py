@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from prefect_tune.results.plots.picture import label
 from prefect_tune.results.plots.slices import distinct, is_categorical, spans_decades
-from prefect_tune.results.plots.style import label
 
 #: Stands for a missing value, since None may be a value.
 MISSING: Any = object()

@@ -9,7 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune.results.plots.curves import Curve, group_by_layer, scale_values
-from prefect_tune.results.plots.style import INK, label, number_on_axis, style, tilt_labels
+from prefect_tune.results.plots.picture import INK, label, number_on_axis, style, tilt_labels
 from prefect_tune.text import in_words
 
 if TYPE_CHECKING:

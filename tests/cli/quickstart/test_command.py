@@ -1,4 +1,3 @@
-import sys
 import types
 
 import pytest
@@ -27,11 +26,9 @@ def started(monkeypatch):
 
 
 def _install(monkeypatch, run):
-    import prefect_tune.cli.quickstart
+    from prefect_tune.cli.quickstart import sweep
 
-    stand_in = types.SimpleNamespace(run=run)
-    monkeypatch.setitem(sys.modules, "prefect_tune.cli.quickstart.main", stand_in)
-    monkeypatch.setattr(prefect_tune.cli.quickstart, "main", stand_in, raising=False)
+    monkeypatch.setattr(sweep, "run", run)
 
 
 @pytest.fixture

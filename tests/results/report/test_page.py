@@ -12,7 +12,7 @@ import numpy as np
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.results.report import write_report
-from prefect_tune.results.report.sections import sample
+from prefect_tune.results.report.page import sample
 
 
 def experiment(directory: Path, size: int) -> ExperimentAnalysis:

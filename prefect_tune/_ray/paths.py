@@ -79,6 +79,9 @@ PATHS: dict[str, dict[str, str]] = {
         ),
     },
     "result_grid": {"results": "ResultGrid"},
+    "search.concurrency_limiter": {"search": "ConcurrencyLimiter"},
+    "search.repeater": {"search": "Repeater"},
+    "search.search_algorithm": {"search": "SearchAlgorithm SearchGenerator"},
     "search.search_generator": {"search": "SearchGenerator"},
     "search.variant_generator": {
         "search.compatibility": "generate_variants",
@@ -92,6 +95,12 @@ PATHS: dict[str, dict[str, str]] = {
             "with_resources"
         ),
     },
+    "stopper.experiment_plateau": {"stopper": "ExperimentPlateauStopper"},
+    "stopper.function_stopper": {"stopper": "FunctionStopper"},
+    "stopper.maximum_iteration": {"stopper": "MaximumIterationStopper"},
+    "stopper.noop": {"stopper": "NoopStopper"},
+    "stopper.timeout": {"stopper": "TimeoutStopper"},
+    "stopper.trial_plateau": {"stopper": "TrialPlateauStopper"},
     "suggest": {
         "search": (
             "BasicVariantGenerator ConcurrencyLimiter Repeater Searcher create_searcher grid_search"
@@ -175,15 +184,9 @@ _EARLIER = {
     "experiment.attempt": "experiment.attempt_error",
     "reporters.plain": "reporters.debugging",
     "reporters.status": "reporters.cli",
-    "search.compatibility": "search.search_algorithm",
-    "search.wrapper": "search.concurrency_limiter search.repeater",
     "simulation.pausing_scheduler": "testing.pausing",
-    "stopper.criteria": (
-        "stopper.counting stopper.maximum_iteration stopper.non_finite stopper.timeout"
-    ),
-    "stopper.factory": "stopper.dict_stopper stopper.function_stopper",
-    "stopper.plateau": "stopper.experiment_plateau stopper.trial_plateau",
-    "stopper.stopper": "stopper.noop",
+    "stopper.criteria": "stopper.counting stopper.non_finite",
+    "stopper.factory": "stopper.dict_stopper",
     "storage.sync.sync_config": "storage.sync_config",
     "storage.sync.syncer": "storage.syncer",
     "trainable.legacy": "trainable.durable",

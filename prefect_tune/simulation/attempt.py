@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
 from prefect_tune.coordinator.commands import Launch
-from prefect_tune.coordinator.events import AttemptEnded, Outcome
+from prefect_tune.coordinator.events import Outcome
 from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.decision import RunUntil
 from prefect_tune.nested import flatten
@@ -75,13 +74,11 @@ class SimulatedAttempt:
     slowdown: float = 1.0
     key: tuple[str, int] = field(init=False)
     steps: Iterator[Step | dict[str, Any]] = field(default_factory=lambda: iter(()))
-    ended: Future[AttemptEnded] | None = None
     reports: list[Report] = field(default_factory=list)
     failure: AttemptError | None = None
     seq: int = 0
     done_steps: int = 0
     seconds: float = 0.0
-    uploading: int = 0
     waiting: bool = False
     ending: Outcome | None = None
     last_result: dict[str, Any] = field(default_factory=dict)

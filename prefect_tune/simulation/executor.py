@@ -1,7 +1,6 @@
-"""An executor without processes, threads or a clock: attempts run in simulated time.
+"""Runs attempts in simulated time, without processes, threads or a clock.
 
-For tests of everything above the execution seam, and for simulating sweeps of any size. Nothing
-happens by itself: `step` lets the next thing happen.
+Nothing happens by itself: `step` lets the next thing happen.
 """
 
 from __future__ import annotations
@@ -10,8 +9,7 @@ import heapq
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
@@ -19,45 +17,34 @@ from prefect_tune.coordinator.events import (
     AttemptEnded,
     AttemptStarted,
     CapacityChanged,
-    CheckpointFailed,
     CheckpointSaved,
-    Event,
     Node,
     Outcome,
     ResultReported,
 )
-from prefect_tune.execution.base import Emit, ExperimentEnv, Fail, TakeOutput, TrialPlace
-from prefect_tune.execution.driver.dask_resources import check_fits
+from prefect_tune.execution.base import Emit
 from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.decision import Action
-from prefect_tune.resources import MILLI, Resources
-from prefect_tune.simulation.attempt import Program, Report, SimulatedAttempt, Step, constants_of
-from prefect_tune.simulation.storage import SimulatedStorage
-
-__all__ = ["Program", "SimulatedExecutor", "Step"]
+from prefect_tune.resources import MILLI
+from prefect_tune.simulation.attempt import Program, Report, SimulatedAttempt, constants_of
 
 _ENDINGS = {Action.STOP: Outcome.STOPPED, Action.PAUSE: Outcome.PAUSED}
 
 
 class SimulatedExecutor:
-    """An `Executor` in simulated time; deterministic.
+    """Runs the attempts of a sweep in simulated time; deterministic.
 
     Args:
         program: What every trial does.
         nodes: Where attempts can run.
         start_s: Seconds between a launch and the first work of the attempt.
-        decision_s: Seconds that a decision travels.
-        now: Time at the beginning, seconds since the epoch.
-        checkpoint_every: Trials checkpoint with every so many results; 0 only where a `Step` says
-            so.
-        checkpoint_at_pause: Trials checkpoint when they pause.
+        checkpoint_every: Trials checkpoint with every so many results, and when they pause; 0 only
+            then, and where a `Step` says so.
         batch: How many results of a trial may be delivered together, at the time of the last one.
-        storage: Where checkpoints are.
 
     Attributes:
         now: The simulated time.
-        experiment_id: Shown in results; of the environment given to `open`.
-        storage: Where checkpoints are.
+        experiment_id: Shown in results.
         hours_used: Hours for which attempts have held each resource.
         ended_hours: Hours that attempts which have ended had run.
         start_s: Seconds between a launch and the first work of the attempt.
@@ -69,26 +56,19 @@ class SimulatedExecutor:
         nodes: Sequence[Node],
         *,
         start_s: float = 0.0,
-        decision_s: float = 0.0,
-        now: float = 0.0,
         checkpoint_every: int = 0,
-        checkpoint_at_pause: bool = False,
         batch: int = 1,
-        storage: SimulatedStorage | None = None,
     ) -> None:
-        self.now = now
-        self.storage = SimulatedStorage() if storage is None else storage
+        self.now = 0.0
         self.experiment_id = ""
         self.hours_used: dict[str, float] = defaultdict(float)
         self._program = program
         self._nodes = {node.address: node for node in nodes}
         self.start_s = start_s
-        self._decision_s = decision_s
         self._checkpoint_every = checkpoint_every
-        self._checkpoint_at_pause = checkpoint_at_pause
         self._batch = batch
-        self._stop_grace_s = 10.0
-        self._emit: Emit = _nobody
+        self._stop_grace_s = 10.0  # as the setting of this name
+        self._emit: Emit
         self.ended_hours = 0.0
         self._agenda: list[
             tuple[float, int, SimulatedAttempt | None, Callable[..., None], Any]
@@ -149,43 +129,15 @@ class SimulatedExecutor:
 
     # -- the executor -----------------------------------------------------------------------------
 
-    def open(
-        self,
-        env: ExperimentEnv,
-        emit: Emit,
-        fail: Fail | None = None,
-        output: TakeOutput | None = None,
-    ) -> None:
-        """See `Executor.open`."""
-        self.start(env.experiment_id, emit, env.stop_grace_s)
-
-    def start(self, experiment_id: str, emit: Emit, stop_grace_s: float = 10.0) -> None:
-        """Begin; `open` without what only real trials need."""
+    def start(self, experiment_id: str, emit: Emit) -> None:
+        """Begin: tell of the nodes."""
         self.experiment_id = experiment_id
-        self._stop_grace_s = stop_grace_s
         self._emit = emit
         self._announce()
 
-    def validate_request(self, resources: Resources) -> None:
-        """See `Executor.validate_request`."""
-        check_fits(resources, {node.address: node.resources for node in self._nodes.values()})
-
     def capacity(self) -> tuple[Node, ...]:
-        """See `Executor.capacity`."""
+        """Return the nodes that there are."""
         return tuple(self._nodes.values())
-
-    def show_demand(self, waiting: Mapping[Resources, int]) -> None:
-        """Nodes come by `add_node` only."""
-
-    def dashboard(self) -> str | None:
-        """Return None: there is no dashboard."""
-        return None
-
-    def launch(self, launch: Launch, place: TrialPlace) -> Future[AttemptEnded]:
-        """See `Executor.launch`."""
-        ended: Future[AttemptEnded] = Future()
-        self.begin(launch, place.relative_dir, place.experiment_tag).ended = ended
-        return ended
 
     def begin(
         self,
@@ -195,7 +147,7 @@ class SimulatedExecutor:
         *,
         slowdown: float = 1.0,
     ) -> SimulatedAttempt:
-        """Start an attempt that nobody waits for.
+        """Start an attempt.
 
         Args:
             launch: What to start.
@@ -217,36 +169,23 @@ class SimulatedExecutor:
         return attempt
 
     def decide(self, decisions: Sequence[Decide]) -> None:
-        """See `Executor.decide`."""
+        """Pass decisions to attempts that still run."""
         for decision in decisions:
             attempt = self._attempts.get((decision.trial_id, decision.attempt))
             if attempt is not None:
-                self._at(self.now + self._decision_s, attempt, self._apply_decision, decision)
+                self._at(self.now, attempt, self._apply_decision, decision)
 
     def kill(self, kills: Sequence[Kill]) -> None:
-        """See `Executor.kill`."""
+        """Tell attempts to stop, and end them by force after a grace period."""
         for kill in kills:
             attempt = self._attempts.get(kill.key)
             if attempt is not None:
                 stop = Decide(*kill.key, kill.node, 0, Action.STOP)
-                reached = self.now + self._decision_s
-                self._at(reached, attempt, self._apply_decision, stop)
+                self._at(self.now, attempt, self._apply_decision, stop)
                 # The next rung of the ladder, at which real trials get SIGTERM.
-                self._at(reached + self._stop_grace_s, attempt, self._end, Outcome.STOPPED)
-
-    def close(self) -> None:
-        """See `Executor.close`."""
-        for attempt in list(self._attempts.values()):
-            self._end(attempt, Outcome.LOST, AttemptError("lost", "the experiment was closed"))
-        self._agenda.clear()
+                self._at(self.now + self._stop_grace_s, attempt, self._end, Outcome.STOPPED)
 
     # -- mishaps ----------------------------------------------------------------------------------
-
-    def fail(self, trial_id: str, error: AttemptError) -> None:
-        """Have the running attempt of a trial fail now."""
-        for attempt in list(self._attempts.values()):
-            if attempt.launch.trial_id == trial_id:
-                self._end(attempt, Outcome.FAILED, error)
 
     def fail_after(self, seconds: float, attempt: SimulatedAttempt, error: AttemptError) -> None:
         """Have an attempt fail some time from now, if it still runs then."""
@@ -270,10 +209,6 @@ class SimulatedExecutor:
     def _begin(self, attempt: SimulatedAttempt) -> None:
         launch = attempt.launch
         self._emit(AttemptStarted(self.now, *attempt.key, launch.node, 0, launch.node, launch.node))
-        problem = None if launch.checkpoint is None else self.storage.problem(launch.checkpoint)
-        if problem is not None:
-            self._end(attempt, Outcome.FAILED, problem)
-            return
         steps = iter(self._program(launch.config))
         begin = launch.progress.iteration
         attempt.steps = itertools.islice(steps, begin, None) if begin else steps
@@ -333,36 +268,18 @@ class SimulatedExecutor:
         self._at(attempt.reports[-1].time, attempt, self._deliver, attempt.reports)
 
     def _save(self, attempt: SimulatedAttempt) -> None:
-        """Take a checkpoint of an attempt to storage."""
+        """Save a checkpoint of an attempt."""
         result = attempt.last_result
         path = f"{attempt.directory}/checkpoint_{result['training_iteration']:06d}"
         path += attempt.launch.checkpoint_suffix
         if path == attempt.saved:
             return
         attempt.saved = path
-        seconds = self.storage.upload_s(path)
-        good = seconds is not None
-        if seconds == 0:
-            self._finish_upload(attempt, path, result, good)
-            return
-        attempt.uploading += 1
+        self._store(attempt, path, result)
 
-        def arrive() -> None:
-            attempt.uploading -= 1
-            if attempt.launch.node in self._nodes:
-                self._finish_upload(attempt, path, result, good)
-
-        self.at(self.now + (seconds or 0.0), arrive)
-
-    def _finish_upload(
-        self, attempt: SimulatedAttempt, path: str, result: dict[str, Any], good: bool
-    ) -> None:
-        key = attempt.key
-        if good:
-            self.storage.put(path)
-            self._emit(CheckpointSaved(self.now, *key, path, result))
-        else:
-            self._emit(CheckpointFailed(self.now, *key, path, "the upload was given up"))
+    def _store(self, attempt: SimulatedAttempt, path: str, result: dict[str, Any]) -> None:
+        """Take a checkpoint to storage: at once, as on a shared file system."""
+        self._emit(CheckpointSaved(self.now, *attempt.key, path, result))
 
     def _apply_decision(self, attempt: SimulatedAttempt, decision: Decide) -> None:
         ending = _ENDINGS.get(decision.action)
@@ -374,7 +291,7 @@ class SimulatedExecutor:
                 self._cut_short(attempt)
             return
         attempt.run_until = decision.run_until
-        if decision.action is Action.SAVE and self._checkpoint_at_pause:
+        if decision.action is Action.SAVE:
             self._save(attempt)
         if attempt.reports:
             last = attempt.reports[-1]
@@ -385,7 +302,7 @@ class SimulatedExecutor:
 
     def _leave(self, attempt: SimulatedAttempt, ending: Outcome) -> None:
         """End an attempt at a report, as it was told."""
-        if ending is Outcome.PAUSED and self._checkpoint_at_pause:
+        if ending is Outcome.PAUSED:
             self._save(attempt)
         self._end(attempt, ending)
 
@@ -409,15 +326,7 @@ class SimulatedExecutor:
         self.ended_hours += hours
         for name, milli in launch.resources.milli:
             self.hours_used[name] += hours * milli / MILLI
-        uploading = attempt.uploading if launch.node in self._nodes else 0
-        event = AttemptEnded(self.now, *attempt.key, outcome, error, None, uploading)
-        self._emit(event)
-        if attempt.ended is not None:
-            attempt.ended.set_result(event)
+        self._emit(AttemptEnded(self.now, *attempt.key, outcome, error))
 
     def _announce(self) -> None:
         self._emit(CapacityChanged(self.now, self.capacity()))
-
-
-def _nobody(event: Event) -> None:
-    raise RuntimeError(f"open() comes first; {event!r} has no taker")

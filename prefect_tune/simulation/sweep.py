@@ -18,7 +18,6 @@ from prefect_tune.coordinator.commands import (
     AskSearch,
     Command,
     Decide,
-    DeleteCheckpoint,
     Kill,
     Launch,
     Notice,
@@ -93,7 +92,6 @@ class SimulatedSweep:
             [cluster.node(number) for number in range(1, cluster.nodes + 1)],
             start_s=cluster.start_s,
             checkpoint_every=checkpoint_every,
-            checkpoint_at_pause=True,
             batch=self._batch,
         )
         self._mishaps = Mishaps(cluster, self.executor, setup.tune.seed or 0)
@@ -127,7 +125,6 @@ class SimulatedSweep:
             AskSearch: self._ask,
             TellSearch: lambda command: tell(setup.source, command),
             Notify: self._notify,
-            DeleteCheckpoint: lambda command: self.executor.storage.delete(command.path),
             Abort: self._abort,
         }
 

@@ -46,12 +46,11 @@ from prefect_tune.experiment.trial import RUNNING, Trial
 from prefect_tune.resources import Resources
 from prefect_tune.results.journal_summary import replay_last_run
 from prefect_tune.schedulers import FIFOScheduler, TrialScheduler
-from prefect_tune.simulation.executor import SimulatedExecutor
-from prefect_tune.simulation.storage import SimulatedStorage, UploadSeconds, at_once
 from prefect_tune.stopper import NoopStopper, Stopper
 from prefect_tune.storage.journal.header import JournalHeader
 
 from ..execution.experiments import make_env
+from ..simulation.full_executor import FullExecutor, SimulatedStorage, UploadSeconds, at_once
 
 Deciders = tuple[TrialScheduler, Stopper]
 ONE = Resources.parse(None)
@@ -80,14 +79,13 @@ class Sweep:
         samples: int = 4,
         results: int = 6,
         every: int = 2,
-        at_pause: bool = True,
         upload_s: UploadSeconds = at_once,
         nodes: int = 2,
     ) -> None:
         self.options = options or CoordinatorOptions(lookahead=2)
         self._make_scheduler, self._make_stopper = make_scheduler, make_stopper
         self._samples, self._results = samples, results
-        self._every, self._at_pause = every, at_pause
+        self._every = every
         self.storage = SimulatedStorage(upload_s)
         self.journal: list[bytes] = []
         self.launches: list[Launch] = []
@@ -104,12 +102,11 @@ class Sweep:
         self.coordinator, self._deciders = coordinator, deciders
         self._inbox: deque[Event] = deque()
         nodes = [self._new_node() for _ in range(self._initial_nodes)]
-        self.executor = SimulatedExecutor(
+        self.executor = FullExecutor(
             train,
             nodes,
             now=self.now,
             checkpoint_every=self._every,
-            checkpoint_at_pause=self._at_pause,
             storage=self.storage,
         )
         self.executor.open(_environment(), self._inbox.append)

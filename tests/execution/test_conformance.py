@@ -8,16 +8,16 @@ from prefect_tune.coordinator.events import Node
 from prefect_tune.execution.cluster.api import connect
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
 from prefect_tune.resources import Resources
-from prefect_tune.simulation.executor import SimulatedExecutor
 from prefect_tune.testing.executor import ExecutorConformance
 
+from ..simulation.full_executor import FullExecutor
 from .experiments import make_env
 
 
 class TestSimulatedExecutor(ExecutorConformance):
     def make_executor(self, trainable):
         node = Node("node-1", Resources.of(CPU=2))
-        self.simulated = SimulatedExecutor(trainable, [node])
+        self.simulated = FullExecutor(trainable, [node])
         return self.simulated
 
     def make_env(self, trainable):

@@ -19,9 +19,10 @@ from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import Action
 from prefect_tune.resources import Resources
-from prefect_tune.simulation.executor import SimulatedExecutor, Step
-from prefect_tune.simulation.storage import SimulatedStorage
+from prefect_tune.simulation.attempt import Step
 from tests.execution.experiments import make_env
+
+from .full_executor import FullExecutor, SimulatedStorage
 
 NODE = Node("node-1", Resources.of(CPU=2))
 
@@ -32,7 +33,7 @@ def train(config):
 
 
 def opened(program=train, **options):
-    executor = SimulatedExecutor(program, [NODE], **options)
+    executor = FullExecutor(program, [NODE], **options)
     events = []
     executor.open(make_env(train, "/nowhere", stop_grace_s=10), events.append)
     return executor, events
@@ -223,7 +224,7 @@ def test_uploads_of_a_lost_node_are_never_heard_of_again():
 
 
 def test_a_trial_may_checkpoint_when_it_pauses():
-    executor, events = opened(checkpoint_at_pause=True)
+    executor, events = opened()
     launch(executor, n=10)
     executor.at(5.0, lambda: executor.decide([Decide("a", 1, "node-1", 0, Action.PAUSE)]))
     while executor.step():

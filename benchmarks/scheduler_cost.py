@@ -15,7 +15,7 @@ from benchmarks.measure import Bench, Row
 from benchmarks.subject import Values
 from prefect_tune.experiment.trial import PAUSED, RUNNING, Trial
 from prefect_tune.schedulers import SCHEDULERS, ASHAScheduler, TrialScheduler
-from prefect_tune.simulation.scheduler_run import SimulatedController
+from prefect_tune.testing.simulation import SimulatedController
 
 _LIVE = 1000
 _SECONDS = "time_total_s"

@@ -15,7 +15,7 @@ from typing import Any
 
 from prefect_tune.experiment.trial import PAUSED, PENDING, RUNNING, Trial
 from prefect_tune.schedulers import TrialScheduler
-from prefect_tune.simulation.scheduler_run import SimulatedController, Simulation
+from prefect_tune.testing.simulation import SimulatedController, Simulation
 
 _NUM_TRIALS = 24
 

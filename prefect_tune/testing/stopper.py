@@ -12,9 +12,9 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
-from prefect_tune.simulation.scheduler_run import Simulation
 from prefect_tune.stopper import CombinedStopper, JointStopper, NoopStopper, Stopper
 from prefect_tune.testing.scheduler import uneven_duration, wobbly_score
+from prefect_tune.testing.simulation import Simulation
 
 
 class StopperConformance:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.schedulers import ASHAScheduler
-from prefect_tune.simulation.scheduler_run import SimulatedController
+from prefect_tune.testing.simulation import SimulatedController
 
 
 @dataclass

@@ -12,7 +12,7 @@ from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.decision import NEVER, RunUntil
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.schedulers import ASHAScheduler, AsyncHyperBandScheduler, MedianStoppingRule
-from prefect_tune.simulation.scheduler_run import SimulatedController, Simulation
+from prefect_tune.testing.simulation import SimulatedController, Simulation
 
 CONTROLLER = SimulatedController(slots=1)
 

@@ -5,7 +5,7 @@ import pytest
 from prefect_tune.experiment.decision import EVERY_RESULT, NEVER
 from prefect_tune.experiment.trial import PAUSED, RUNNING, Trial
 from prefect_tune.schedulers import FIFOScheduler, TrialScheduler
-from prefect_tune.simulation.scheduler_run import SimulatedController, Simulation
+from prefect_tune.testing.simulation import SimulatedController, Simulation
 
 
 def experiment(*statuses: str) -> tuple[SimulatedController, list[Trial]]:

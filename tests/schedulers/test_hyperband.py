@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import PAUSED, PENDING, RUNNING, TERMINATED, Trial
 from prefect_tune.schedulers import HyperBandForBOHB, HyperBandScheduler
-from prefect_tune.simulation.scheduler_run import SimulatedController, Simulation
+from prefect_tune.testing.simulation import SimulatedController, Simulation
 
 
 def make(cls: type[HyperBandScheduler] = HyperBandScheduler, **options: Any) -> HyperBandScheduler:
@@ -24,7 +24,7 @@ class Sweep:
     def __init__(self, scheduler: HyperBandScheduler, trials: int) -> None:
         self.scheduler = scheduler
         self.controller = SimulatedController(slots=999)
-        self.controller.drop = self.drop
+        self.controller.stop_trial = self.drop  # type: ignore[method-assign]
         self.trials: list[Trial] = []
         for _ in range(trials):
             self.add()

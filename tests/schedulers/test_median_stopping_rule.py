@@ -15,7 +15,7 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.decision import NEVER, RunUntil
 from prefect_tune.experiment.trial import PAUSED, PENDING, RUNNING, Trial
 from prefect_tune.schedulers import MedianStoppingRule, median_stopping_rule
-from prefect_tune.simulation.scheduler_run import SimulatedController
+from prefect_tune.testing.simulation import SimulatedController
 
 
 class Bench:

@@ -12,7 +12,7 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.schedulers import MultiObjectiveASHAScheduler, multi_objective_asha
 from prefect_tune.schedulers.multi_objective_asha import Rung
-from prefect_tune.simulation.scheduler_run import SimulatedController
+from prefect_tune.testing.simulation import SimulatedController
 
 
 def make(**options: Any) -> MultiObjectiveASHAScheduler:

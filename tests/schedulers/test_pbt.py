@@ -18,7 +18,7 @@ from prefect_tune.experiment.trial import PAUSED, PENDING, RUNNING, Trial
 from prefect_tune.schedulers import PopulationBasedTraining, PopulationBasedTrainingReplay
 from prefect_tune.schedulers.mutations import explore, perturbed_tag
 from prefect_tune.search.optuna import OptunaSearch
-from prefect_tune.simulation.scheduler_run import SimulatedController
+from prefect_tune.testing.simulation import SimulatedController
 
 CHECKPOINT = TrialCheckpoint("t/checkpoint_1", Progress(1))
 

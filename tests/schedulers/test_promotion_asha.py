@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from prefect_tune.error import InvalidArgument
 from prefect_tune.schedulers import PromotionASHAScheduler
-from prefect_tune.simulation.scheduler_run import Simulation
+from prefect_tune.testing.simulation import Simulation
 
 
 def make(**options: Any) -> PromotionASHAScheduler:

@@ -15,7 +15,7 @@ from prefect_tune.schedulers import (
     ResourceChangingScheduler,
     evenly_distribute_cpus_gpus,
 )
-from prefect_tune.simulation.scheduler_run import SimulatedController
+from prefect_tune.testing.simulation import SimulatedController
 
 
 class Cluster(SimulatedController):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prefect_tune.simulation.pausing_scheduler import PausingScheduler
-from prefect_tune.simulation.scheduler_run import Simulation
+from prefect_tune.testing.simulation import Simulation
 
 
 def test_trials_take_turns():

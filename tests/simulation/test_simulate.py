@@ -14,9 +14,9 @@ from prefect_tune.schedulers import (
     PopulationBasedTraining,
 )
 from prefect_tune.search.optuna import OptunaSearch
-from prefect_tune.simulation.scheduler_run import Simulation
 from prefect_tune.simulation.surrogates import SURROGATES
 from prefect_tune.stopper import MaximumIterationStopper
+from prefect_tune.testing.simulation import Simulation
 from prefect_tune.tuner import Tuner
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.decision import EVERY_RESULT
-from prefect_tune.simulation.scheduler_run import Simulation
 from prefect_tune.stopper import NonFiniteStopper
+from prefect_tune.testing.simulation import Simulation
 
 
 def diverging(index: int, step: int) -> dict[str, Any] | None:

@@ -9,7 +9,6 @@ import pytest
 
 from prefect_tune.error import InvalidArgument, MissingMetric, TuneError
 from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, RunUntil
-from prefect_tune.simulation.scheduler_run import Simulation
 from prefect_tune.stopper import (
     DictStopper,
     EarlyStopping,
@@ -21,6 +20,7 @@ from prefect_tune.stopper import (
     TimeoutStopper,
     TrialPlateauStopper,
 )
+from prefect_tune.testing.simulation import Simulation
 
 
 def first_stop(stopper: Stopper, values: list[Any], trial_id: str = "t") -> int | None:

@@ -160,6 +160,7 @@ class Simulation:
         wait_at_each_result: bool = False,
     ) -> None:
         self.scheduler = FIFOScheduler() if scheduler is None else scheduler
+        self.scheduler.set_search_properties(None, None, seed=0)
         self.stopper = NoopStopper() if stopper is None else stopper
         self.decisions: list[tuple[str, int, str]] = []
         self.num_waits = 0

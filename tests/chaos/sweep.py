@@ -60,7 +60,7 @@ def scheduler_of(scenario: Scenario) -> Any:
         # that goes on from an earlier checkpoint then does not pause again and again.
         return tune.schedulers.ResourceChangingScheduler()
     if scenario.scheduler == PAUSING:
-        from prefect_tune.simulation.pausing_scheduler import PausingScheduler
+        from tests.schedulers.pausing import PausingScheduler
 
         # A function is not asked for a checkpoint: it has one where it writes one.
         return PausingScheduler(scenario.every * (1 + scenario.seed % 2))

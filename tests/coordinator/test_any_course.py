@@ -20,8 +20,8 @@ from prefect_tune.schedulers import (
     PromotionASHAScheduler,
     ResourceChangingScheduler,
 )
-from prefect_tune.simulation.pausing_scheduler import PausingScheduler
 from prefect_tune.stopper import MaximumIterationStopper, NoopStopper
+from tests.schedulers.pausing import PausingScheduler
 
 from .sweep import Sweep
 

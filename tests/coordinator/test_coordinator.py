@@ -27,8 +27,8 @@ from prefect_tune.error import MissingMetric
 from prefect_tune.experiment.decision import EVERY_RESULT
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
-from prefect_tune.simulation.pausing_scheduler import PausingScheduler
 from prefect_tune.stopper import FunctionStopper, NoopStopper, make_stopper
+from tests.schedulers.pausing import PausingScheduler
 
 from .harness import (
     Abort,

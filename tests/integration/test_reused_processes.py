@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import prefect_tune as tune
-from prefect_tune.simulation.pausing_scheduler import PausingScheduler
+from tests.schedulers.pausing import PausingScheduler
 
 
 class Counts(tune.Trainable):

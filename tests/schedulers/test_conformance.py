@@ -18,8 +18,8 @@ from prefect_tune.schedulers import (
     ResourceChangingScheduler,
     TrialScheduler,
 )
-from prefect_tune.simulation.pausing_scheduler import PausingScheduler
 from prefect_tune.testing.scheduler import SchedulerConformance
+from tests.schedulers.pausing import PausingScheduler
 
 
 class TestFIFO(SchedulerConformance):

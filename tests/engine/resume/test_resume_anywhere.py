@@ -25,7 +25,6 @@ from prefect_tune.schedulers import (
 )
 from prefect_tune.search import Searcher, make_source
 from prefect_tune.search.optuna import OptunaSearch
-from prefect_tune.simulation.pausing_scheduler import PausingScheduler
 from prefect_tune.stopper import (
     MaximumIterationStopper,
     NoopStopper,
@@ -33,6 +32,7 @@ from prefect_tune.stopper import (
     TrialPlateauStopper,
 )
 from tests.engine.simulated_run import Disk, Killed, simulate
+from tests.schedulers.pausing import PausingScheduler
 
 
 def loss(config: dict[str, Any], attempt: int, step: int) -> tuple[float, bool]:

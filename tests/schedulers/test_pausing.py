@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from prefect_tune.simulation.pausing_scheduler import PausingScheduler
 from prefect_tune.testing.simulation import Simulation
+from tests.schedulers.pausing import PausingScheduler
 
 
 def test_trials_take_turns():

@@ -184,7 +184,6 @@ _EARLIER = {
     "experiment.attempt": "experiment.attempt_error",
     "reporters.plain": "reporters.debugging",
     "reporters.status": "reporters.cli",
-    "simulation.pausing_scheduler": "testing.pausing",
     "stopper.criteria": "stopper.counting stopper.non_finite",
     "stopper.factory": "stopper.dict_stopper",
     "storage.sync.sync_config": "storage.sync_config",

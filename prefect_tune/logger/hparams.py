@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_tune.experiment.pickling.large import shortened
+from prefect_tune.experiment.plain import number_of
 from prefect_tune.nested import flatten_config
 from prefect_tune.space.categorical import Categorical
 from prefect_tune.space.numeric import Float, Integer
@@ -168,7 +169,4 @@ def _data_type(value: bool | int | float | str) -> str:
 
 
 def _as_float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:  # an integer of more than 300 digits
-        return math.inf if value > 0 else -math.inf
+    return float(number_of(value) or 0.0)  # of an integer of more than 300 digits infinity

@@ -13,12 +13,10 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
-from typing_extensions import override
 
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
 from prefect_tune.nested import flatten
-from prefect_tune.reporters.base import ProgressReporter
 from prefect_tune.reporters.columns import (
     as_cell,
     error_file,
@@ -29,7 +27,7 @@ from prefect_tune.reporters.columns import (
     shorten_headings,
     user_metrics,
 )
-from prefect_tune.reporters.progress import SweepProgress
+from prefect_tune.reporters.progress import SweepReporter
 from prefect_tune.text import as_unicode, without_controls
 
 _MIN_INTERVAL_S = 0.25
@@ -52,7 +50,7 @@ _NAME_LENGTH = 12
 _NARROW = 60
 
 
-class LiveReporter(ProgressReporter):
+class LiveReporter(SweepReporter):
     """Shows a progress bar, counts, resources, the best trial and a table of the latest trials.
 
     The block is redrawn at most four times a second, and less often if drawing is slow. Output of
@@ -64,24 +62,10 @@ class LiveReporter(ProgressReporter):
     """
 
     def __init__(self, verbose: int = 2, console: Console | None = None) -> None:
-        self._verbose = verbose
+        super().__init__(verbose)
         self._console = console or Console()
-        self._progress = SweepProgress()
-        self._start = time.time()
         self._next_report = 0.0
         self._live: Live | None = None
-
-    @override
-    def setup(
-        self,
-        start_time: float | None = None,
-        total_samples: int | None = None,
-        metric: str | None = None,
-        mode: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self._start = time.time() if start_time is None else start_time
-        self._progress = SweepProgress(metric, mode, total_samples)
 
     def should_report(self, trials: list[Trial], done: bool = False) -> bool:
         """Return True if enough time has passed since the last report."""

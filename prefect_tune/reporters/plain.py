@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Any
-
-from typing_extensions import override
 
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import ERROR, Trial
 from prefect_tune.nested import flatten
-from prefect_tune.reporters.base import ProgressReporter
 from prefect_tune.reporters.columns import (
     as_cell,
     format_duration,
@@ -18,7 +14,7 @@ from prefect_tune.reporters.columns import (
     user_metrics,
 )
 from prefect_tune.reporters.console import write_text
-from prefect_tune.reporters.progress import SweepProgress
+from prefect_tune.reporters.progress import SweepReporter
 
 _MAX_LINES = 10
 _SHORTEST_S = 1.0
@@ -26,7 +22,7 @@ _LONGEST_S = 30.0
 _SUMMARY_S = 5.0
 
 
-class PlainReporter(ProgressReporter):
+class PlainReporter(SweepReporter):
     """Prints one line per finished trial, and a one-line summary every few seconds.
 
     At most ten trials are named at a time, and the time between reports grows with the experiment
@@ -39,24 +35,9 @@ class PlainReporter(ProgressReporter):
     """
 
     def __init__(self, verbose: int = 2) -> None:
-        self._verbose = verbose
-        self._progress = SweepProgress()
-        self._start = time.time()
-        self._last_report = 0.0
-        self._last_summary = self._start
+        super().__init__(verbose)
+        self._last_report = self._last_summary = 0.0
         self._named = 0
-
-    @override
-    def setup(
-        self,
-        start_time: float | None = None,
-        total_samples: int | None = None,
-        metric: str | None = None,
-        mode: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self._start = self._last_summary = time.time() if start_time is None else start_time
-        self._progress = SweepProgress(metric, mode, total_samples)
 
     def should_report(self, trials: list[Trial], done: bool = False) -> bool:
         """Return True if enough time has passed since the last report."""
@@ -69,7 +50,7 @@ class PlainReporter(ProgressReporter):
         progress = self._progress
         progress.update(trials)
         lines = self._finished_lines() if self._verbose >= 2 else []
-        if done or now - self._last_summary >= self._interval(now, _SUMMARY_S):
+        if done or now - max(self._start, self._last_summary) >= self._interval(now, _SUMMARY_S):
             self._last_summary = now
             lines.append(self._summary(done, sys_info))
         if lines:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import NamedTuple
+import time
+from typing import Any, NamedTuple
+
+from typing_extensions import override
 
 from prefect_tune.experiment.plain import number_of
 from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
 from prefect_tune.nested import flatten
+from prefect_tune.reporters.base import ProgressReporter
 
 _ORDER = (RUNNING, PAUSED, PENDING, TERMINATED, ERROR)
 
@@ -134,3 +138,28 @@ class SweepProgress:
         if best is None or (value > best.value if self.mode == "max" else value < best.value):
             return Best(trial, value)
         return best
+
+
+class SweepReporter(ProgressReporter):
+    """Base class of reporters that show the progress of a sweep since its start.
+
+    Args:
+        verbose: How much is shown, 1 to 3.
+    """
+
+    def __init__(self, verbose: int = 2) -> None:
+        self._verbose = verbose
+        self._progress = SweepProgress()
+        self._start = time.time()
+
+    @override
+    def setup(
+        self,
+        start_time: float | None = None,
+        total_samples: int | None = None,
+        metric: str | None = None,
+        mode: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._start = time.time() if start_time is None else start_time
+        self._progress = SweepProgress(metric, mode, total_samples)

@@ -79,7 +79,6 @@ class TuneBOHB(LibrarySearcher):
         check_count("max_concurrent", max_concurrent, at_least=0)
         self._options = _options(bohb_config or {})
         self._max_concurrent = max_concurrent
-        self._parameters: list[Parameter] = []
         self._categories: Array = np.zeros(0)
         self._rows: dict[str, Array] = {}
         #: Trials that run and are not paused; the scheduler's thread changes it.
@@ -157,7 +156,6 @@ class TuneBOHB(LibrarySearcher):
     # -- the model --------------------------------------------------------------------------------
 
     def _begin(self, parameters: list[Parameter]) -> None:
-        self._parameters = parameters
         sizes = [p.high + 1 if p.kind == "choice" else 0 for p in parameters]
         self._categories = np.array(sizes, dtype=float)
         self._dice = np.random.default_rng(self._new_seed())

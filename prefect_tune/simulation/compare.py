@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune.error import InvalidArgument
+from prefect_tune.reporters.console import draw_lines
 from prefect_tune.results.plots.picture import INK, Plot, new_figure, style
 from prefect_tune.schedulers import TrialScheduler
 from prefect_tune.simulation.cluster import SimulatedCluster
@@ -88,7 +89,7 @@ class Comparison:
 
     def __str__(self) -> str:
         head = ("", "median regret", "middle half", "hours", "trial hours", "cost")
-        rows = [head]
+        rows = []
         for name, outcome in self.outcomes.items():
             low, _, high = _quartiles(outcome.regrets)
             runs = outcome.runs
@@ -102,11 +103,7 @@ class Comparison:
                     f"{statistics.mean(run.cost for run in runs):.3g}",
                 )
             )
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        )
+        return "\n".join(draw_lines(head, rows, [False] * len(head)))
 
     def plot(self, over: str = "time", path: str | os.PathLike[str] | None = None) -> Plot:
         """Draw the median regret over time or cost, with the middle half of the seeds.

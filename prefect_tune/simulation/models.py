@@ -6,6 +6,7 @@ import inspect
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from prefect_tune.error import InvalidArgument
@@ -169,7 +170,7 @@ def as_program(model: Any, steps: int | None = None) -> Program:
             continue
         if count == 2:
             return _program_of_steps(model, DEFAULT_STEPS if steps is None else steps)
-        return model if steps is None else _limited(model, steps)
+        return model if steps is None else lambda config: islice(model(config), steps)
     raise InvalidArgument("model", f"{model!r:.80}{signature} takes other arguments.", _RIGHT)
 
 
@@ -190,13 +191,3 @@ def _program_of_steps(curve: Callable[[dict[str, Any], int], Any], steps: int) -
                 yield found if isinstance(found, (dict, Step)) else {"_metric": found}
 
     return program
-
-
-def _limited(program: Program, steps: int) -> Program:
-    def limited(config: dict[str, Any]) -> Iterator[Step | dict[str, Any]]:
-        for count, step in enumerate(program(config), 1):
-            yield step
-            if count == steps:
-                return
-
-    return limited

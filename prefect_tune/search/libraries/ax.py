@@ -76,7 +76,6 @@ class AxSearch(LibrarySearcher):
         self._outcome_constraints = list(outcome_constraints or ())
         self._given_client = ax_client
         self._options = ax_kwargs
-        self._parameters: list[Parameter] = []
         #: What Ax knows each parameter by: it takes Python's identifiers only.
         self._names: dict[str, str] = {}
         self._client: Any = None
@@ -97,7 +96,6 @@ class AxSearch(LibrarySearcher):
         return [_description(name, value) for name, value in flatten_dict(dict(spec)).items()]
 
     def _begin(self, parameters: list[Parameter]) -> None:
-        self._parameters = parameters
         for handler in logging.getLogger("ax").handlers:
             handler.setLevel(logging.WARNING)  # it tells of each trial
         if self._given_client is not None:

@@ -241,6 +241,10 @@ class LibrarySearcher(Searcher):
 
     # Methods that a subclass may use.
 
+    @property
+    def _parameters(self) -> list[Parameter]:
+        return [] if self._space is None else self._space.parameters
+
     def _new_seed(self) -> int:
         return int(self._stream.uniform() * 2**31)
 

@@ -89,7 +89,6 @@ class BayesOptSearch(LibrarySearcher):
         self.repeat_float_precision = repeat_float_precision
         self._seen: set[tuple[float, ...]] = set()
         self._optimizer: Any = None
-        self._parameters: list[Parameter] = []
 
     @classmethod
     def _check_parameter(cls, parameter: Parameter) -> None:
@@ -110,7 +109,6 @@ class BayesOptSearch(LibrarySearcher):
                 "one: the two do not go together in one environment).",
                 "pip install 'prefect-tune[bayesopt]'",
             )
-        self._parameters = parameters
         name, arguments = _KINDS[self._utility["kind"]]
         base = getattr(bayes_opt.acquisition, name)(
             **{new: self._utility[old] for old, new in arguments.items() if old in self._utility}

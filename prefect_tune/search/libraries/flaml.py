@@ -56,7 +56,6 @@ class BlendSearch(LibrarySearcher):
         self._low_cost = dict(low_cost_partial_config or {})
         self._cat_hp_cost = dict(cat_hp_cost or {})
         self._time_budget_s = time_budget_s
-        self._parameters: dict[str, Parameter] = {}
         self._searcher: Any = None
 
     @classmethod
@@ -70,14 +69,12 @@ class BlendSearch(LibrarySearcher):
 
     def _begin(self, parameters: list[Parameter]) -> None:
         flaml = self.load_library()
-        # FLAML takes no "/" in names.
-        self._parameters = {p.name.replace("/", "."): p for p in parameters}
-        names = {p.name: name for name, p in self._parameters.items()}
+        names = {p.name: name for name, p in self._named().items()}
         low_cost = self._start().point(self._low_cost)
         arguments = {
             "metric": "loss",
             "mode": "min",
-            "space": {name: _domain(p) for name, p in self._parameters.items()},
+            "space": {name: _domain(p) for name, p in self._named().items()},
             "low_cost_partial_config": {names[n]: value for n, value in low_cost.items()} or None,
             "cat_hp_cost": {names[n]: costs for n, costs in self._cat_hp_cost.items()} or None,
             "time_budget_s": self._time_budget_s,
@@ -85,6 +82,10 @@ class BlendSearch(LibrarySearcher):
         }
         with quiet_optuna() if self._class_name == "BlendSearch" else nullcontext():
             self._searcher = getattr(flaml, self._class_name)(**arguments)
+
+    def _named(self) -> dict[str, Parameter]:
+        """Return the parameters by the names that FLAML knows, which may not have a "/"."""
+        return {p.name.replace("/", "."): p for p in self._parameters}
 
     def _ask(self, trial_id: str) -> Asked | str | None:
         found = self._searcher.suggest(trial_id)
@@ -95,7 +96,7 @@ class BlendSearch(LibrarySearcher):
             found = self._searcher.suggest(trial_id)
         if not isinstance(found, dict):
             return None if self._running else Asked(None, self._start().random_point())
-        numbers = {p.name: float(found[name]) for name, p in self._parameters.items()}
+        numbers = {p.name: float(found[name]) for name, p in self._named().items()}
         return Asked(trial_id, self._start().rounded(numbers))
 
     def _tell(self, ticket: Any, point: Point, loss: float | None) -> None:
@@ -103,7 +104,7 @@ class BlendSearch(LibrarySearcher):
         if loss is None:
             self._searcher.on_trial_complete(trial_id, None, error=True)
         else:
-            config = {name: point[p.name] for name, p in self._parameters.items()}
+            config = {name: point[p.name] for name, p in self._named().items()}
             result = {"config": config, "loss": loss, "time_total_s": 1}
             self._searcher.on_trial_complete(trial_id, result)
 

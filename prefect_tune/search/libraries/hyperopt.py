@@ -75,12 +75,10 @@ class HyperOptSearch(LibrarySearcher):
         )
         self._n_initial_points = n_initial_points
         self._gamma = gamma
-        self._parameters: list[Parameter] = []
         self._trials: Any = None
 
     def _begin(self, parameters: list[Parameter]) -> None:
         hyperopt = self.load_library()
-        self._parameters = parameters
         self._trials = hyperopt.Trials()
 
     def _ask(self, trial_id: str) -> Asked:

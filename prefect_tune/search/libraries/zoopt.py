@@ -69,7 +69,6 @@ class ZOOptSearch(LibrarySearcher):
         super().__init__(given, metric, mode, points_to_evaluate, evaluated_rewards, seed)
         self._budget = budget
         self._parallel_num = parallel_num
-        self._parameters: list[Parameter] = []
         self._optimizer: Any = None
         #: Points with results that ZOOpt has not suggested; reported once it is trained.
         self._known: list[tuple[Point, float]] = []
@@ -78,7 +77,6 @@ class ZOOptSearch(LibrarySearcher):
     def _begin(self, parameters: list[Parameter]) -> None:
         zoopt = self.load_library()
         sracos = importlib.import_module("zoopt.algos.opt_algorithms.racos.sracos")
-        self._parameters = parameters
         samples = self._num_samples if self._num_samples > 0 else 100
         self._random = np.random.RandomState(self._new_seed()).get_state(legacy=False)
         self._optimizer = sracos.SRacosTune(

@@ -45,10 +45,12 @@ from .search import create_searcher as create_searcher
 from .simulation.attempt import Step as Step
 from .simulation.cluster import SimulatedCluster as SimulatedCluster
 from .simulation.compare import compare as compare
-from .simulation.forecast import plan as plan
 from .simulation.models import ResultTable as ResultTable
 from .simulation.replay import replay as replay
-from .simulation.simulate import simulate as simulate
+from .simulation.simulate import (
+    plan as plan,
+    simulate as simulate,
+)
 from .space import (
     choice as choice,
     grid_search as grid_search,

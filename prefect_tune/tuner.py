@@ -239,7 +239,7 @@ class Tuner:
             TuneError: If the sweep cannot go on; the message says why.
         """
         from prefect_tune.simulation.models import as_program
-        from prefect_tune.simulation.simulate import simulate_request
+        from prefect_tune.simulation.run import simulate_request
 
         return ResultGrid(
             simulate_request(

@@ -16,8 +16,7 @@ from prefect_tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 from prefect_tune.schedulers.quantile import GrowingQuantile
 from prefect_tune.simulation.attempt import Program, Step
 from prefect_tune.simulation.cluster import SimulatedCluster
-from prefect_tune.simulation.simulate import setup_simulation, simulate_request, stand_in
-from prefect_tune.tune_run import make_request
+from prefect_tune.simulation.run import setup_simulation, simulate_request
 from prefect_tune.validation import check_count, check_number, seconds_from
 
 #: Sweeps that are simulated where there is no rule to reckon with.
@@ -109,34 +108,6 @@ class SweepPlan:
         rows.append(("basis", self.basis))
         width = max(len(name) for name, _ in rows)
         return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
-
-
-def plan(
-    trainable: Any = None,
-    *,
-    seconds_per_step: float,
-    steps: int | None = None,
-    cluster: SimulatedCluster | None = None,
-    **arguments: Any,
-) -> SweepPlan:
-    """Say what a sweep will take before anything runs: trials, steps, hours, GPU hours, money.
-
-    Where that depends on results there are bounds, and what it is on average if trials come in
-    random order. FIFO and ASHA are reckoned; for every other scheduler, for clusters with mishaps
-    and for searches without end a few sweeps are simulated.
-
-    Args:
-        trainable: The trainable; it is not run, and may be left out.
-        seconds_per_step: How long a trial takes from one report to the next.
-        steps: How many reports a whole trial has; None takes it from `stop` or the scheduler.
-        cluster: Where, with its `price_per_hour`; None is one machine with 8 CPUs.
-        **arguments: Those of `run`.
-
-    Raises:
-        InvalidArgument: If an argument cannot work, or it cannot be known how long trials are.
-    """
-    request = make_request(stand_in("sweep") if trainable is None else trainable, **arguments)
-    return forecast(request, seconds_per_step=seconds_per_step, steps=steps, cluster=cluster)
 
 
 def forecast(

@@ -18,7 +18,7 @@ from prefect_tune.search.source import FINISHED, Finished, Suggestion
 from prefect_tune.simulation.attempt import Step
 from prefect_tune.simulation.cluster import SimulatedCluster
 from prefect_tune.simulation.models import own_metrics
-from prefect_tune.simulation.simulate import SimulatedAnalysis, setup_simulation, simulate_setup
+from prefect_tune.simulation.run import SimulatedAnalysis, setup_simulation, simulate_setup
 
 
 @dataclass(frozen=True)

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-from prefect_tune.callback import Callback
-from prefect_tune.engine.setup.experiment_setup import ExperimentSetup
-from prefect_tune.engine.setup.make_setup import make_setup
-from prefect_tune.engine.setup.request import ExperimentRequest
-from prefect_tune.engine.wiring import coordinator_options
-from prefect_tune.execution.driver.dask_resources import check_fits
-from prefect_tune.logger import CSVLoggerCallback, JsonLoggerCallback
-from prefect_tune.results import ExperimentAnalysis
-from prefect_tune.settings import load_settings
-from prefect_tune.simulation.attempt import Program
 from prefect_tune.simulation.cluster import SimulatedCluster
+from prefect_tune.simulation.forecast import SweepPlan, forecast
 from prefect_tune.simulation.models import as_program
-from prefect_tune.simulation.summary import SimulationSummary
+from prefect_tune.simulation.run import SimulatedAnalysis, simulate_request
 from prefect_tune.simulation.surrogates import SURROGATES, Surrogate
-from prefect_tune.simulation.sweep import SimulatedSweep
 from prefect_tune.tune_run import make_request
-from prefect_tune.validation import check_type
 
 
 def simulate(
@@ -75,7 +61,7 @@ def simulate(
         arguments = {"config": dict(surrogate.space), **arguments}
         if not _has_metric(arguments):
             arguments |= {"metric": surrogate.metric, "mode": surrogate.mode}
-    request = make_request(stand_in(model), **arguments)
+    request = make_request(_stand_in(model), **arguments)
     return simulate_request(
         request,
         program,
@@ -85,13 +71,41 @@ def simulate(
     )
 
 
+def plan(
+    trainable: Any = None,
+    *,
+    seconds_per_step: float,
+    steps: int | None = None,
+    cluster: SimulatedCluster | None = None,
+    **arguments: Any,
+) -> SweepPlan:
+    """Say what a sweep will take before anything runs: trials, steps, hours, GPU hours, money.
+
+    Where that depends on results there are bounds, and what it is on average if trials come in
+    random order. FIFO and ASHA are reckoned; for every other scheduler, for clusters with mishaps
+    and for searches without end a few sweeps are simulated.
+
+    Args:
+        trainable: The trainable; it is not run, and may be left out.
+        seconds_per_step: How long a trial takes from one report to the next.
+        steps: How many reports a whole trial has; None takes it from `stop` or the scheduler.
+        cluster: Where, with its `price_per_hour`; None is one machine with 8 CPUs.
+        **arguments: Those of `run`.
+
+    Raises:
+        InvalidArgument: If an argument cannot work, or it cannot be known how long trials are.
+    """
+    request = make_request(_stand_in("sweep") if trainable is None else trainable, **arguments)
+    return forecast(request, seconds_per_step=seconds_per_step, steps=steps, cluster=cluster)
+
+
 def _has_metric(arguments: dict[str, Any]) -> bool:
     """Return True if an argument brings a metric."""
     owners = (arguments.get("scheduler"), arguments.get("search_alg"))
     return "metric" in arguments or any(getattr(owner, "metric", None) for owner in owners)
 
 
-def stand_in(model: Any) -> Callable[[dict[str, Any]], None]:
+def _stand_in(model: Any) -> Callable[[dict[str, Any]], None]:
     """Return a trainable with the name of a model, which is never run."""
 
     def simulated(config: dict[str, Any]) -> None: ...
@@ -99,101 +113,3 @@ def stand_in(model: Any) -> Callable[[dict[str, Any]], None]:
     name = os.path.basename(model) if isinstance(model, str) else getattr(model, "__name__", "")
     simulated.__name__ = simulated.__qualname__ = name or getattr(model, "name", "simulated")
     return simulated
-
-
-class SimulatedAnalysis(ExperimentAnalysis):
-    """Results of a simulated sweep; times are simulated seconds from its beginning.
-
-    Attributes:
-        simulation: What it has taken.
-        histories: All results of each trial by its id, if they were kept.
-    """
-
-    simulation: SimulationSummary
-    histories: dict[str, list[dict[str, Any]]]
-
-
-def simulate_request(
-    request: ExperimentRequest,
-    program: Program,
-    cluster: SimulatedCluster | None = None,
-    *,
-    checkpoint_every: int | None = None,
-    keep_results: bool = True,
-) -> SimulatedAnalysis:
-    """`simulate` for a request; see there."""
-    setup, writes = setup_simulation(request)
-    return simulate_setup(
-        setup,
-        program,
-        SimulatedCluster() if cluster is None else cluster,
-        callbacks=setup.callbacks if writes or request.run_config.callbacks else (),
-        checkpoint_every=checkpoint_every,
-        keep_results=keep_results,
-    )
-
-
-def simulate_setup(
-    setup: ExperimentSetup,
-    program: Program,
-    cluster: SimulatedCluster,
-    *,
-    callbacks: Sequence[Callback] = (),
-    checkpoint_every: int | None = None,
-    keep_results: bool = True,
-) -> SimulatedAnalysis:
-    """Simulate a sweep from its setup; see `simulate`."""
-    check_type("cluster", cluster, SimulatedCluster, "a SimulatedCluster")
-    if setup.resources is not None:
-        nodes = {"a simulated node": (has := cluster.node(1).resources)}
-        nodes |= {f"node {number}": has for number in range(2, cluster.nodes + 1)}
-        check_fits(setup.resources, nodes)
-    directory = Path(setup.root) / setup.name
-    options = coordinator_options(setup, directory, None, None)
-    sweep = SimulatedSweep(
-        setup,
-        program,
-        cluster,
-        # The search answers at once: nothing has to wait for a slot beforehand.
-        replace(options, lookahead=1, stop_patience_s=0.0, cleanup_s=0.0),
-        checkpoint_every=checkpoint_every,
-        callbacks=callbacks,
-        keep_results=keep_results,
-    )
-    sweep.run()
-    metric, mode = setup.objectives
-    analysis = SimulatedAnalysis(
-        str(directory),
-        trials=sweep.trials,
-        default_metric=metric,
-        default_mode=mode,
-    )
-    analysis.simulation, analysis.histories = sweep.summary, sweep.histories
-    return analysis
-
-
-def setup_simulation(request: ExperimentRequest) -> tuple[ExperimentSetup, bool]:
-    """Return the setup of a request, made of copies, and whether result files are to be written.
-
-    Raises:
-        InvalidArgument: If an argument cannot work.
-    """
-    run = request.run_config
-    writes = run.name is not None or run.storage_path is not None or run.local_dir is not None
-    settings = load_settings().model_copy(update={"disable_auto_callback_loggers": True})
-    tune = request.tune_config
-    callbacks = list(run.callbacks or ())
-    if writes:
-        callbacks += [CSVLoggerCallback(), JsonLoggerCallback()]
-    copied = replace(
-        request,
-        tune_config=replace(
-            tune,
-            scheduler=copy.deepcopy(tune.scheduler),
-            search_alg=copy.deepcopy(tune.search_alg),
-        ),
-        run_config=replace(run, stop=copy.deepcopy(run.stop), callbacks=callbacks or None),
-        resume=None,
-        restore=None,
-    )
-    return make_setup(copied, settings), writes

@@ -144,7 +144,7 @@ class Coordinator(Core):
         for trial in state.trials:
             # The directory may have been moved, and arguments may have changed.
             trial.attach_to(self.options.local_experiment_dir, self.options.terms)
-        self.table.load(state.trials, state.live, state.aside, state.retired)
+        self.table.load(state)
         self._retention.dropped.extend(state.dropped)
 
     @property

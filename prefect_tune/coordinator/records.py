@@ -105,15 +105,7 @@ def encode_event(event: Event, pickles: Pickles = OF_THIS_PROCESS) -> bytes:
             body |= _pickled(event.config, pickles)
     elif isinstance(event, AttemptEnded) and event.error is not None and event.error.pickled:
         body["error"]["signature"] = pickles.sign(_ERROR, event.error.pickled)
-    try:
-        text = orjson.dumps(body, option=_OPTIONS)
-    except (orjson.JSONEncodeError, TypeError):
-        return to_json(body, repr)
-    # orjson writes NaN as null; only the standard library keeps it.
-    return to_json(body, repr) if _has_nan(body) else text
-
-
-_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+    return to_json(body, repr, separators=(",", ":"))
 
 
 def _plain(value: Any) -> Any:
@@ -155,17 +147,6 @@ def _pickled(value: Any, pickles: Pickles) -> dict[str, str]:
         return {}
     signature = pickles.sign(_CONFIG, data)
     return {"pickled": base64.b64encode(data).decode(), "signature": signature}
-
-
-def _has_nan(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(_has_nan(item) for item in value.values())
-    if isinstance(value, (list, tuple)):
-        return any(_has_nan(item) for item in value)
-    return isinstance(value, float) and (value != value or value in (_INF, -_INF))
-
-
-_INF = float("inf")
 
 
 def decode_event(

@@ -106,10 +106,7 @@ class CheckpointRetention:
     def update(self, live: LiveTrial) -> None:
         """Drop checkpoints that a trial does not refer to any more, its own and borrowed ones."""
         if live.borrowed:
-            redirect = live.redirect
-            held = {None if c is None else c.path for c in (live.book.adopted, live.start)}
-            if redirect is not None and redirect.checkpoint is not None:
-                held.add(redirect.checkpoint.path)
+            held = live.starts()
             for path in [path for path in live.borrowed if path not in held]:
                 self._release_borrowed(live, path)
         self.drop_surplus(live.trial)
@@ -155,7 +152,7 @@ class CheckpointRetention:
     def _in_use(self, trial: Trial) -> set[str]:
         """Return the paths of checkpoints of a trial that any unfinished trial refers to."""
         used: set[str] = set()
-        for live in (*self._core.table.live_entries(), *self._core.table.set_aside_entries()):
+        for live in self._core.table.unfinished():
             used.update(live.borrowed)
             if live.trial is trial:
                 for checkpoint in (live.book.start(), live.start):
@@ -181,13 +178,7 @@ class CheckpointRetention:
 
     def drop_all_surplus(self) -> None:
         """Drop checkpoints of all trials: a crash may have come before the record of a deletion."""
-        core = self._core
-        trials = [
-            live.trial for live in (*core.table.live_entries(), *core.table.set_aside_entries())
-        ]
-        for trial_id in core.table.retired:
-            trial = core.table.get(trial_id)
-            if trial is not None:
-                trials.append(trial)
-        for trial in trials:
+        table = self._core.table
+        retired = [table[trial_id] for trial_id in table.retired]
+        for trial in [*(live.trial for live in table.unfinished()), *retired]:
             self.drop_surplus(trial)

@@ -6,7 +6,6 @@ import copy
 import itertools
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from prefect_tune.coordinator.events import AttemptEnded, TrialRedirected
@@ -95,6 +94,12 @@ class LiveTrial:
     def time_run(self, now: float) -> float:
         """Return the seconds that all attempts of the trial have run by `now`."""
         return self.ran if self.since is None else self.ran + max(0.0, now - self.since)
+
+    def starts(self) -> set[str]:
+        """Return the paths of checkpoints that attempts start from: this one, adopted ones."""
+        redirected = None if self.redirect is None else self.redirect.checkpoint
+        found = (self.start, self.book.adopted, redirected)
+        return {checkpoint.path for checkpoint in found if checkpoint is not None}
 
     @property
     def waits_again(self) -> bool:
@@ -194,6 +199,10 @@ class TrialTable:
         """Return the entries of all unfinished trials, in queue order."""
         return list(self._live.values())
 
+    def unfinished(self) -> list[LiveTrial]:
+        """Return the entries of all unfinished trials, those that were set aside last."""
+        return [*self._live.values(), *self._aside.values()]
+
     def set_aside_entries(self) -> list[LiveTrial]:
         """Return the entries of the trials that were set aside."""
         return list(self._aside.values())
@@ -256,29 +265,16 @@ class TrialTable:
             return []
         return [entry for entry in self._live.values() if entry.ending is not None]
 
-    def load(
-        self,
-        trials: Iterable[Trial],
-        live: Iterable[LiveTrial],
-        aside: Iterable[LiveTrial],
-        retired: Iterable[str],
-    ) -> None:
-        """Replace the content of the table.
-
-        Args:
-            trials: All trials, in order of creation.
-            live: The entries of unfinished trials, in queue order.
-            aside: The entries of trials that were set aside.
-            retired: Ids of the trials that have finished last.
-        """
-        self._all = {trial.trial_id: trial for trial in trials}
+    def load(self, state: CoordinatorState) -> None:
+        """Replace the content of the table by that of a snapshot."""
+        self._all = {trial.trial_id: trial for trial in state.trials}
         for known in self.live_entries():
             self._leave(known)
-        for entry in live:
+        for entry in state.live:
             self._enter(entry)
-        self._aside = {entry.trial.trial_id: entry for entry in aside}
+        self._aside = {entry.trial.trial_id: entry for entry in state.aside}
         self.retired.clear()
-        self.retired.extend(retired)
+        self.retired.extend(state.retired)
         self.running = len(self.slots())
         self.uploading = sum(entry.ending is not None for entry in self._live.values())
 

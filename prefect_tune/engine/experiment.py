@@ -180,84 +180,30 @@ class RunningExperiment:
             Exception: What ended the experiment early; everything reported so far is on disk.
         """
         with self._exit:
+            setup = self.setup
             start = self._resumed or StartingPoint(
-                Position(
-                    self.setup.experiment_id,
-                    SnapshotFiles(self.directory.path, self.setup.pickles),
-                ),
+                Position(setup.experiment_id, SnapshotFiles(self.directory.path, setup.pickles)),
                 self.coordinator,
             )
-            position = start.position
-            header = self.setup.header(time.time(), position.origin).encode()
+            header = setup.header(time.time(), start.position.origin).encode()
             self._journal.append([header])
             self.storage.start()
             for path in start.orphans.to_delete:
                 self.storage.delete_checkpoint(path)
             if self.coordinator.added_samples:
-                self.setup.source.adjust(self.coordinator.added_samples, None)
-            feed = SearchFeed(
-                self.setup.source,
-                make_trial_maker(self.setup, self.directory.path, self.trials),
-                self.inbox.put,
-                self.inbox.fail,
-                position.suggested,
-                position.told,
-                every_s=self._checkpoint_every_s,
+                setup.source.adjust(self.coordinator.added_samples, None)
+            parts = self._make_parts(start, launcher, listeners)
+            parts.snapshots.on_opened(setup.experiment_id, header)
+            self._engine = Engine(
+                parts,
+                warn_pending_s=setup.settings.warn_insufficient_resources_s,
+                warn_slow_s=setup.settings.warn_threshold_s,
+                resource_help=setup.resource_help,
             )
-            observers = make_observers(
-                self.setup, listeners, start.backlog, self.storage.open_checkpoint, self.output
-            )
-            snapshots = Snapshots(
-                position,
-                self.coordinator,
-                self._stateful_parts,
-                self._callback_states,
-                observers.visit_callbacks,
-                lambda: feed.can_save,
-                self._checkpoint_every_s,
-            )
-            snapshots.on_opened(self.setup.experiment_id, header)
-            self._engine = engine = Engine(
-                EngineParts(
-                    coordinator=self.coordinator,
-                    inbox=self.inbox,
-                    executor=self.executor,
-                    launcher=launcher,
-                    feed=feed,
-                    journal=self._journal,
-                    directory=self.directory,
-                    log_policies=getattr(self.setup.scheduler, "log_config", False) is True,
-                    storage=self.storage,
-                    search_states=SearchStates(
-                        self.directory.path, position.origin, self.setup.pickles
-                    ),
-                    snapshots=snapshots,
-                    observers=observers,
-                    pickles=self.setup.pickles,
-                ),
-                warn_pending_s=self.setup.settings.warn_insufficient_resources_s,
-                warn_slow_s=self.setup.settings.warn_threshold_s,
-                resource_help=self.setup.resource_help,
-            )
-            feed.start()
-            begin: list[Event] = []
-            if self._resumed is not None and self.setup.resume is not None:
-                resumed = resumed_event(self.setup.resume, time.time())
-                begin = [*start.orphans.to_record, resumed]
-            sigint = not self.setup.settings.disable_sigint_handler
+            parts.feed.start()
             failed: BaseException | None = None
             try:
-                with (
-                    handle_signals(engine.interrupt, sigint, override) as self.interruption,
-                    ControlRequestHandler(
-                        self._places(),
-                        self.coordinator,
-                        engine.request,
-                        self.interrupt,
-                        self._report_control,
-                    ),
-                ):
-                    engine.run(begin)
+                self._run_engine(start, override)
             except BaseException as error:
                 failed = error
                 if not isinstance(error, Exception):
@@ -268,12 +214,74 @@ class RunningExperiment:
                 with _log_later_errors(failed):
                     with ExitStack() as others:
                         # Even if closing the search fails, flush loggers and finish task runs.
-                        others.callback(observers.close, self.coordinator)
+                        others.callback(parts.observers.close, self.coordinator)
                         others.callback(launcher.close, _CLOSE_TIMEOUT_S)
-                        feed.close()
-                        engine.save_search()
+                        parts.feed.close()
+                        self._engine.save_search()
                     # Skipped after a failure: a snapshot promises that all results are logged.
-                    snapshots.close()
+                    parts.snapshots.close()
+
+    def _make_parts(
+        self, start: StartingPoint, launcher: AttemptLauncher, listeners: Sequence[StepListener]
+    ) -> EngineParts:
+        setup, position = self.setup, start.position
+        chosen = setup.settings.global_checkpoint_s
+        checkpoint_every_s = None if isinstance(chosen, str) else chosen
+        feed = SearchFeed(
+            setup.source,
+            make_trial_maker(setup, self.directory.path, self.trials),
+            self.inbox.put,
+            self.inbox.fail,
+            position.suggested,
+            position.told,
+            every_s=checkpoint_every_s,
+        )
+        observers = make_observers(
+            setup, listeners, start.backlog, self.storage.open_checkpoint, self.output
+        )
+        snapshots = Snapshots(
+            position,
+            self.coordinator,
+            self._stateful_parts,
+            self._callback_states,
+            observers.visit_callbacks,
+            lambda: feed.can_save,
+            checkpoint_every_s,
+        )
+        return EngineParts(
+            coordinator=self.coordinator,
+            inbox=self.inbox,
+            executor=self.executor,
+            launcher=launcher,
+            feed=feed,
+            journal=self._journal,
+            directory=self.directory,
+            log_policies=getattr(setup.scheduler, "log_config", False) is True,
+            storage=self.storage,
+            search_states=SearchStates(self.directory.path, position.origin, setup.pickles),
+            snapshots=snapshots,
+            observers=observers,
+            pickles=setup.pickles,
+        )
+
+    def _run_engine(self, start: StartingPoint, override: HandlerOverride | None) -> None:
+        """Run the engine, while signals and requests from outside reach it."""
+        begin: list[Event] = []
+        if self._resumed is not None and self.setup.resume is not None:
+            resumed = resumed_event(self.setup.resume, time.time())
+            begin = [*start.orphans.to_record, resumed]
+        sigint = not self.setup.settings.disable_sigint_handler
+        with (
+            handle_signals(self._engine.interrupt, sigint, override) as self.interruption,
+            ControlRequestHandler(
+                self._places(),
+                self.coordinator,
+                self._engine.request,
+                self.interrupt,
+                self._report_control,
+            ),
+        ):
+            self._engine.run(begin)
 
     def interrupt(self, cause: str, *, out_of_time: bool = False) -> None:
         """End the run in order, as a signal does.
@@ -302,11 +310,6 @@ class RunningExperiment:
         """Upload the remaining files; after an interruption only for a few seconds."""
         asked_to_end = self.interruption.reason is not None
         self.storage.close(_STORAGE_IDLE_S, _INTERRUPTED_TIMEOUT_S if asked_to_end else None)
-
-    @property
-    def _checkpoint_every_s(self) -> float | None:
-        chosen = self.setup.settings.global_checkpoint_s
-        return None if isinstance(chosen, str) else chosen
 
 
 @contextmanager

@@ -93,9 +93,7 @@ def find_checkpoints(
     Returns:
         The checkpoints; none if the storage cannot be read, which is logged.
     """
-    entries = [
-        live for live in (*table.live_entries(), *table.set_aside_entries()) if live.trial.attempt
-    ]
+    entries = [live for live in table.unfinished() if live.trial.attempt]
     known = frozenset(path for live in entries for path in _referenced_paths(live))
     # The user may have given a checkpoint of this experiment as an absolute path or URL.
     outside = tuple(filter(is_absolute, known))
@@ -168,10 +166,9 @@ def _referenced_paths(live: LiveTrial) -> Iterable[str]:
     """Return the paths of all checkpoints that a trial refers to, its own and others'."""
     yield from (checkpoint.path for checkpoint in live.trial.checkpoints)
     yield from live.borrowed
-    redirected = None if live.redirect is None else live.redirect.checkpoint
-    for one in (live.start, live.book.origin, live.book.adopted, redirected):
-        if one is not None:
-            yield one.path
+    yield from live.starts()
+    if live.book.origin is not None:
+        yield live.book.origin.path
 
 
 def _find_in_trial_directory(

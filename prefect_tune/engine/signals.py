@@ -51,20 +51,27 @@ class SweepGroup:
     """A set of sweeps in other threads, which can be ended together."""
 
     def __init__(self) -> None:
-        self._sweeps: list[tuple[Callable[[str], None], Interruption]] = []
+        self._sweeps: list[Callable[[str, signal.Signals | None], None]] = []
         self._cause: tuple[str, signal.Signals | None] | None = None
 
     @contextmanager
     def register(self, interrupt: Callable[[str], None], state: Interruption) -> Iterator[None]:
         """Keep a sweep in the group; end it at once if the group has been ended already."""
-        sweep = (interrupt, state)
-        self._sweeps.append(sweep)
+
+        def end(cause: str, received: signal.Signals | None) -> None:
+            if received is None:
+                state.cause = cause
+            else:
+                state.signal = received
+            interrupt(cause)
+
+        self._sweeps.append(end)
         if self._cause is not None:
-            self._interrupt_one(sweep, *self._cause)
+            end(*self._cause)
         try:
             yield
         finally:
-            self._sweeps.remove(sweep)
+            self._sweeps.remove(end)
 
     def interrupt(self, cause: str, received: signal.Signals | None = None) -> None:
         """End all sweeps of the group in order.
@@ -74,8 +81,8 @@ class SweepGroup:
             received: The signal that is the reason, if it is one.
         """
         self._cause = (cause, received)
-        for sweep in tuple(self._sweeps):
-            self._interrupt_one(sweep, cause, received)
+        for end in tuple(self._sweeps):
+            end(cause, received)
 
     def reset(self) -> None:
         """Let sweeps that register from now on run, even if the group has been ended before."""
@@ -89,19 +96,6 @@ class SweepGroup:
             yield
         finally:
             _group.reset(token)
-
-    @staticmethod
-    def _interrupt_one(
-        sweep: tuple[Callable[[str], None], Interruption],
-        cause: str,
-        received: signal.Signals | None,
-    ) -> None:
-        interrupt, state = sweep
-        if received is None:
-            state.cause = cause
-        else:
-            state.signal = received
-        interrupt(cause)
 
 
 #: The group of the process, unless `SweepGroup.current` sets another in the context.

@@ -6,7 +6,8 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-from prefect.context import FlowRunContext
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.context import FlowRunContext, SyncClientContext
 from prefect.logging.loggers import flow_run_logger
 
 _logger = logging.getLogger("prefect_tune")
@@ -33,3 +34,14 @@ def log_failure(what: str) -> Iterator[None]:
         yield
     except Exception:
         _logger.debug("%s", what, exc_info=True)
+
+
+@contextlib.contextmanager
+def api_client(what: str) -> Iterator[SyncPrefectClient]:
+    """Enter with the API client of the context; log an error of the block, and go on behind it.
+
+    Args:
+        what: What could not be done, as a sentence.
+    """
+    with log_failure(what), SyncClientContext.get_or_create() as context:
+        yield context.client

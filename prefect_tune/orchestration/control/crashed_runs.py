@@ -10,10 +10,9 @@ from uuid import UUID
 
 from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
 from prefect.client.schemas.objects import State, StateType
-from prefect.context import SyncClientContext
 from prefect.states import Crashed
 
-from prefect_tune.orchestration.logs import log_failure
+from prefect_tune.orchestration.logs import api_client, log_failure
 from prefect_tune.storage.experiment_dir import ExperimentDir
 
 #: File in the experiment's directory with the id of its flow run.
@@ -40,16 +39,15 @@ def end_unfinished_task_runs(
     """
     this = FlowRunFilter.model_validate({"id": {"any_": [flow_run_id]}})
     unfinished = TaskRunFilter.model_validate({"state": {"type": {"any_": _UNFINISHED}}})
-    failure = log_failure("Task runs of an earlier execution could not be ended.")
-    with failure, SyncClientContext.get_or_create() as context:
+    with api_client("Task runs of an earlier execution could not be ended.") as client:
         full_page = True
         while full_page:
-            runs = context.client.read_task_runs(
+            runs = client.read_task_runs(
                 flow_run_filter=this, task_run_filter=unfinished, limit=_PAGE
             )
             for run in runs:
                 end = ends.get(run.id) or Crashed(message=why)
-                context.client.set_task_run_state(run.id, end, force=True)
+                client.set_task_run_state(run.id, end, force=True)
             full_page = len(runs) == _PAGE
 
 
@@ -73,11 +71,10 @@ def take_over_experiment(directory: ExperimentDir, flow_run_id: UUID, name: str)
     if before is None or before == flow_run_id:
         return
     # It fails most often because the flow run is on another server, such as an embedded one.
-    failure = log_failure(f"Flow run {before} was left as it is.")
-    with failure, SyncClientContext.get_or_create() as context:
-        run = context.client.read_flow_run(before)
+    with api_client(f"Flow run {before} was left as it is.") as client:
+        run = client.read_flow_run(before)
         if run.deployment_id is not None or run.state is None or not run.state.is_running():
             return
         end_unfinished_task_runs(before)
         message = f"Its process has gone; flow run {name!r} ({flow_run_id}) goes on with it."
-        context.client.set_flow_run_state(before, Crashed(message=message), force=True)
+        client.set_flow_run_state(before, Crashed(message=message), force=True)

@@ -1,19 +1,25 @@
-"""The flow run around a call: its identity across executions, and whether it is one experiment."""
+"""The flow run around a call: its identity across executions, its tags, and whether it is a sweep.
+
+Prefect runs as many tasks with a tag as its concurrency limit says; others wait. The coordinator
+task of a sweep waits for a slot. Task runs of trials take no slots, for which they would wait for
+their own sweep. Instead, the sweep runs no more trials at a time than the limit says.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
-from contextvars import ContextVar
+from collections.abc import Collection, Iterator
+from contextvars import Context, ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.context import FlowRunContext, SyncClientContext, TaskRunContext
+from prefect.context import FlowRunContext, SyncClientContext, TagsContext, TaskRunContext
+from prefect.exceptions import ObjectNotFound
 
 from prefect_tune.engine.setup.digests import content_digest
-from prefect_tune.orchestration.logs import log_failure
+from prefect_tune.orchestration.logs import api_client, log_failure
 
 
 @dataclass(slots=True)
@@ -145,3 +151,42 @@ def _callers(flow_runs: list[tuple[str, FlowRun]]) -> tuple[Caller, ...]:
             what = f"{task.task.name} {content_digest(task.parameters)}"
             callers.append(Caller(str(task.task_run.id), task.task_run.run_count, what))
     return tuple(callers)
+
+
+class TagLimit(NamedTuple):
+    """Concurrency limit of a tag, with the number of taken slots."""
+
+    limit: int
+    tag: str
+    taken: int
+
+
+def tags_of_caller() -> Collection[str]:
+    """Return the tags of the surrounding task run, which has slots of them."""
+    context = TaskRunContext.get()
+    return () if context is None else context.task_run.tags
+
+
+@contextlib.contextmanager
+def without_tags(tags: Collection[str]) -> Iterator[None]:
+    """Let the task runs inside take no slots of these tags."""
+    left = TagsContext.get().current_tags.difference(tags)
+    with TagsContext(current_tags=left):
+        yield
+
+
+def forget_tags(context: Context) -> None:
+    """Let the task runs in a context take no slots at all."""
+    context.run(TagsContext().__enter__)
+
+
+def tag_limits() -> list[TagLimit]:
+    """Read the limits of the tags in effect, the smallest first."""
+    found = []
+    failure = "The limits of the tags could not be read."
+    for tag in sorted(TagsContext.get().current_tags):
+        with api_client(failure) as client, contextlib.suppress(ObjectNotFound):
+            known = client.read_global_concurrency_limit_by_name(f"tag:{tag}")
+            if known.active:
+                found.append(TagLimit(known.limit, tag, known.active_slots))
+    return sorted(found)

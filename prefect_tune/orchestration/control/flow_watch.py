@@ -21,13 +21,13 @@ from datetime import datetime
 from typing import Any
 
 from prefect.client.schemas.objects import State
-from prefect.context import FlowRunContext, SyncClientContext, TaskRunContext
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.states import Cancelled
 
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import Control, ControlReceived
 from prefect_tune.engine.queues import Inbox
-from prefect_tune.orchestration.logs import log_failure, run_log
+from prefect_tune.orchestration.logs import api_client, run_log
 from prefect_tune.orchestration.prefect_internals import (
     ThreadShield,
     is_told_to_end,
@@ -160,6 +160,5 @@ def end_subflow(message: str) -> None:
     if run is None or run.parent_task_run_id is None:
         return
     state: State[Any] = Cancelled(name="Interrupted", message=message)
-    failure = log_failure("The end of the subflow could not be recorded.")
-    with failure, SyncClientContext.get_or_create() as clients:
-        clients.client.set_flow_run_state(run.id, state, force=True)
+    with api_client("The end of the subflow could not be recorded.") as client:
+        client.set_flow_run_state(run.id, state, force=True)

@@ -17,7 +17,11 @@ from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import ERROR, Trial
 from prefect_tune.nested import flatten
 from prefect_tune.orchestration.control.crashed_runs import take_over_experiment
-from prefect_tune.orchestration.control.current_flow import FlowIdentity, current_flow_identity
+from prefect_tune.orchestration.control.current_flow import (
+    FlowIdentity,
+    current_flow_identity,
+    tag_limits,
+)
 from prefect_tune.orchestration.control.flow_watch import FlowWatch, SuspensionWatch
 from prefect_tune.orchestration.control.sweep_events import Heartbeat
 from prefect_tune.orchestration.logs import run_log
@@ -36,7 +40,6 @@ from prefect_tune.orchestration.record.launcher import PrefectLauncher
 from prefect_tune.orchestration.record.summary import pictures, summary, trial_page
 from prefect_tune.orchestration.record.sweep_news import SweepNews
 from prefect_tune.orchestration.record.sweep_result import SweepResult, sweep_result
-from prefect_tune.orchestration.record.tag_limits import tag_limits
 from prefect_tune.orchestration.record.task_run_logs import TaskRunLogs
 from prefect_tune.orchestration.record.texts import flow_name, show_value
 from prefect_tune.orchestration.server.api import start_server_early

@@ -26,9 +26,14 @@ from prefect.states import Cancelled, Completed, Crashed, Failed
 from prefect.utilities.urls import url_for
 
 from prefect_tune.orchestration.control.crashed_runs import end_unfinished_task_runs
-from prefect_tune.orchestration.control.current_flow import experiment_flow_run
+from prefect_tune.orchestration.control.current_flow import (
+    experiment_flow_run,
+    tag_limits,
+    tags_of_caller,
+    without_tags,
+)
 from prefect_tune.orchestration.control.flow_watch import end_subflow
-from prefect_tune.orchestration.logs import log_failure, run_log
+from prefect_tune.orchestration.logs import api_client, run_log
 from prefect_tune.orchestration.prefect_internals import announced_intent, cancel_senders
 from prefect_tune.orchestration.record.api_waits import (
     AWAY,
@@ -45,7 +50,6 @@ from prefect_tune.orchestration.record.conclusion import (
     conclusion_of,
 )
 from prefect_tune.orchestration.record.launcher import PrefectLauncher
-from prefect_tune.orchestration.record.tag_limits import tag_limits, tags_of_caller, without_tags
 from prefect_tune.orchestration.record.task_run_logs import COORDINATOR, silence_our_tasks
 from prefect_tune.orchestration.record.task_runner import BodyTaskRunner
 from prefect_tune.orchestration.record.texts import LONGEST_MESSAGE, showable
@@ -183,9 +187,8 @@ class _Run:
         tags = sorted({*flow_run.tags, *self._flow.tags})
         if (name, tags) == (flow_run.name, sorted(flow_run.tags)):
             return
-        failure = log_failure("The flow run could not be labelled.")
-        with failure, SyncClientContext.get_or_create() as clients:
-            clients.client.update_flow_run(flow_run.id, name=name, tags=tags)
+        with api_client("The flow run could not be labelled.") as client:
+            client.update_flow_run(flow_run.id, name=name, tags=tags)
 
     def inside_flow(self) -> State[Any]:
         """Run the experiment in the current flow run; return the final state for that flow run.
@@ -334,10 +337,9 @@ class _Run:
 
 def _read_state(flow_run_id: UUID) -> StateType | Literal["deleted"] | None:
     """Read the type of a flow run's state; None if it cannot be read."""
-    with log_failure("The flow run could not be read."):
+    with api_client("The flow run could not be read.") as client:
         try:
-            with SyncClientContext.get_or_create() as context:
-                return context.client.read_flow_run(flow_run_id).state_type
+            return client.read_flow_run(flow_run_id).state_type
         except ObjectNotFound:
             return "deleted"
     return None

@@ -21,10 +21,10 @@ from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, Outcome
 from prefect_tune.execution.base import Executor, TrialPlace
 from prefect_tune.experiment.attempt import AttemptKey
+from prefect_tune.orchestration.control.current_flow import forget_tags
 from prefect_tune.orchestration.control.flow_watch import shield
 from prefect_tune.orchestration.logs import RunLog, run_log
 from prefect_tune.orchestration.prefect_internals import set_context
-from prefect_tune.orchestration.record.tag_limits import forget_tags
 from prefect_tune.orchestration.record.task_run_logs import TaskRunLogs
 from prefect_tune.orchestration.record.task_runner import BodyTaskRunner
 from prefect_tune.orchestration.record.texts import (

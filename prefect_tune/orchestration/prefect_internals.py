@@ -1,16 +1,15 @@
 """Wraps the names that this package uses of Prefect although they are not public.
 
 A new version of Prefect may move or drop any of them. Then the functions here do less, as their
-docstrings say, and `missing` lists the names, which a test of the pinned versions checks. The rest
-of the package uses Prefect's documented names, and of its engine `run_task_async` and the contexts
-that integrations use as well.
+docstrings say; a test says which of them the pinned version lacks. The rest of the package uses
+Prefect's documented names, and of its engine `run_task_async` and the contexts that integrations
+use as well.
 """
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
-import importlib
 import sys
 import threading
 import uuid
@@ -20,37 +19,6 @@ from typing import Any
 from prefect.blocks.core import Block
 
 from prefect_tune.error import InvalidArgument
-
-#: Module, then the names in it, as `missing` gives them: ``module:name``.
-USED = (
-    "prefect._internal.compatibility.async_dispatch:async_dispatch",
-    "prefect._internal.concurrency.cancellation:_get_thread_shield",
-    "prefect._internal.control_listener:get_intent",
-    "prefect.context:FlowRunContext.__var__",
-    "prefect.context:FlowRunContext.model_fields.flow_run_suspension_request",
-    "prefect.events.worker:EventsWorker._instances",
-    "prefect.server.api.server:SubprocessASGIServer._instances",
-    "prefect.transactions:BaseTransaction.__var__",
-    "prefect.utilities.engine:_prefect_sigterm_bridge_lock",
-    "prefect.utilities.engine:_prefect_sigterm_handler",
-)
-
-
-def missing() -> list[str]:
-    """Return the names of `USED` that the installed Prefect does not have."""
-    return [name for name in USED if not _exists(name)]
-
-
-def _exists(name: str) -> bool:
-    module, _, attributes = name.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-        for attribute in attributes.split("."):
-            in_dict = isinstance(found, dict)
-            found = found[attribute] if in_dict else getattr(found, attribute)
-    except (ImportError, AttributeError, KeyError):
-        return False
-    return True
 
 
 def load_block(name: str, argument: str, method: str, kind: str) -> Any:

@@ -84,8 +84,7 @@ PATHS: dict[str, dict[str, str]] = {
     "search.search_algorithm": {"search": "SearchAlgorithm SearchGenerator"},
     "search.search_generator": {"search": "SearchGenerator"},
     "search.variant_generator": {
-        "search.compatibility": "generate_variants",
-        "space": "RecursiveDependencyError grid_search",
+        "search.compatibility": "RecursiveDependencyError generate_variants grid_search"
     },
     "session": {
         "trainable": (
@@ -113,10 +112,7 @@ PATHS: dict[str, dict[str, str]] = {
     "suggest.search": {"search": "SearchAlgorithm"},
     "suggest.search_generator": {"search": "SearchGenerator"},
     "suggest.suggestion": {"search": "ConcurrencyLimiter Searcher"},
-    "suggest.variant_generator": {
-        "search.compatibility": "generate_variants",
-        "space": "grid_search",
-    },
+    "suggest.variant_generator": {"search.compatibility": "generate_variants grid_search"},
     "syncer": {"storage.sync.sync_config": "SyncConfig", "storage.sync.syncer": "Syncer"},
     "track": {"trainable.legacy": "init log shutdown trial_dir"},
     "train": {

@@ -2,43 +2,14 @@
 
 from typing import Any
 
-from prefect_tune._ray import names_to_come
-from prefect_tune.logger.base import LoggerCallback
-from prefect_tune.logger.csv import CSVLoggerCallback
-from prefect_tune.logger.defaults import default_loggers
-from prefect_tune.logger.encoding import pretty_print
-from prefect_tune.logger.json import JsonLoggerCallback
-from prefect_tune.logger.legacy import (
-    DEFAULT_LOGGERS,
-    CSVLogger,
-    JsonLogger,
-    LegacyLoggerCallback,
-    Logger,
-    NoopLogger,
-    TBXLogger,
-    UnifiedLogger,
-    with_loggers,
-)
-from prefect_tune.logger.tensorboardx import TBXLoggerCallback
+import lazy_loader
 
-__all__ = [
-    "DEFAULT_LOGGERS",
-    "CSVLogger",
-    "CSVLoggerCallback",
-    "JsonLogger",
-    "JsonLoggerCallback",
-    "LegacyLoggerCallback",
-    "Logger",
-    "LoggerCallback",
-    "NoopLogger",
-    "TBXLogger",
-    "TBXLoggerCallback",
-    "UnifiedLogger",
-    "default_loggers",
-    "pretty_print",
-    "with_loggers",
-]
+from prefect_tune._ray import names_to_come
+
+_load_name, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return _load_name(name)
     raise names_to_come.no_attribute(__name__, name)

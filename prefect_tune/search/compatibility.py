@@ -8,6 +8,8 @@ from typing import Any
 from prefect_tune.error import InvalidArgument
 from prefect_tune.search.searcher import Metric, Searcher
 from prefect_tune.space import RandomState, SearchSpace, VariantStream
+from prefect_tune.space import RecursiveDependencyError as RecursiveDependencyError
+from prefect_tune.space import grid_search as grid_search
 
 #: To be formatted with ``cls``, ``metric`` and ``mode``.
 UNDEFINED_METRIC_MODE = (

@@ -1,26 +1,5 @@
 """Stoppers, which end a trial or the whole experiment by its results or the time."""
 
-from prefect_tune.stopper.criteria import MaximumIterationStopper, NonFiniteStopper, TimeoutStopper
-from prefect_tune.stopper.factory import DictStopper, FunctionStopper, make_stopper
-from prefect_tune.stopper.plateau import (
-    EarlyStopping,
-    ExperimentPlateauStopper,
-    TrialPlateauStopper,
-)
-from prefect_tune.stopper.stopper import CombinedStopper, JointStopper, NoopStopper, Stopper
+import lazy_loader
 
-__all__ = [
-    "CombinedStopper",
-    "DictStopper",
-    "EarlyStopping",
-    "ExperimentPlateauStopper",
-    "FunctionStopper",
-    "JointStopper",
-    "MaximumIterationStopper",
-    "NonFiniteStopper",
-    "NoopStopper",
-    "Stopper",
-    "TimeoutStopper",
-    "TrialPlateauStopper",
-    "make_stopper",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
@@ -46,14 +46,19 @@ class ClassRegistry(Generic[T]):
     Args:
         argument: Name of the user's argument that takes the names, for error messages.
         package: Package of the classes, in which Ray Tune's missing names are looked up.
-        classes: The classes, in the order in which they are shown.
+        classes: The classes, in the order in which they are shown: names, of which the first one
+            is shown -> module below the package, and class.
     """
 
-    def __init__(self, argument: str, package: str, *classes: NamedClass[T]) -> None:
+    def __init__(self, argument: str, package: str, classes: Mapping[str, str]) -> None:
         self._argument = argument
         self._package = package
-        self._classes = classes
-        self._by_name = {name: c for c in classes for name in (c.name, *c.aliases)}
+        self._classes: list[NamedClass[T]] = []
+        for names, path in classes.items():
+            name, *aliases = names.split()
+            module, _, cls = path.rpartition(".")
+            self._classes.append(NamedClass(name, f"{package}.{module}", cls, tuple(aliases)))
+        self._by_name = {name: c for c in self._classes for name in (c.name, *c.aliases)}
 
     def __iter__(self) -> Iterator[NamedClass[T]]:
         return iter(self._classes)

@@ -15,7 +15,12 @@ def is_number(value: Any) -> bool:
 
 
 def check_number(
-    argument: str, value: Any, *, above: float | None = None, at_least: float | None = None
+    argument: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    at_most: float = math.inf,
 ) -> None:
     """Check that an argument is a finite number in its range.
 
@@ -27,9 +32,11 @@ def check_number(
         or not math.isfinite(value)
         or (above is not None and value <= above)
         or (at_least is not None and value < at_least)
+        or value > at_most
     ):
+        limit = "" if at_most == math.inf else f" and at most {at_most:g}"
         raise InvalidArgument(
-            argument, f"got {value!r}.", f"Give a finite number{_range(above, at_least)}."
+            argument, f"got {value!r}.", f"Give a finite number{_range(above, at_least)}{limit}."
         )
 
 

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from prefect_tune.callback import HOOKS, Callback, CallbackFailures, name_callback
@@ -96,33 +97,19 @@ class LoggerThreads:
         self._start()
 
     def _start(self) -> None:
+        start = partial(LoggerThread, limit=self._max_pending, log_errors=self._log_errors)
         followers: list[LoggerThread] = []
         may_add = False
         for logger in self._loggers:
             if logger.own_thread:
-                thread = self._thread([logger], lossy=True)
+                thread = start([logger], lossy=True)
                 (followers if may_add else self._entry_threads).append(thread)
             else:
                 may_add = may_add or not accepts_batches(logger)
         together = [logger for logger in self._loggers if not logger.own_thread]
         if together:
-            self._entry_threads.append(self._thread(together, lossy=False, followers=followers))
+            self._entry_threads.append(start(together, lossy=False, followers=followers))
         self._threads = [*self._entry_threads, *followers]
-
-    def _thread(
-        self,
-        loggers: Sequence[LoggerCallback],
-        *,
-        lossy: bool,
-        followers: Sequence[LoggerThread] = (),
-    ) -> LoggerThread:
-        return LoggerThread(
-            loggers,
-            self._max_pending,
-            lossy=lossy,
-            log_errors=self._log_errors,
-            followers=followers,
-        )
 
     @property
     def error(self) -> Exception | None:

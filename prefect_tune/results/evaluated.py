@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import math
 import os
 import re
@@ -114,12 +115,9 @@ def _load_study(url: str, name: str | None) -> Any:
 
 
 def _csv_rows(path: str) -> Iterator[dict[str, Any]]:
-    opened = open
-    if path.endswith(".gz"):
-        import gzip
-
-        opened = gzip.open  # type: ignore[assignment]
-    with opened(path, "rt", newline="", encoding="utf-8") as file:
+    with (gzip.open if path.endswith(".gz") else open)(
+        path, "rt", newline="", encoding="utf-8"
+    ) as file:
         for row in csv.DictReader(file):
             yield {name: _parse_number(text) for name, text in row.items() if name is not None}
 

@@ -122,16 +122,8 @@ class PopulationBasedTraining(GroupScheduler):
             check_callable("custom_explore_fn", custom_explore_fn, "of a configuration")
         check_number("perturbation_interval", perturbation_interval, above=0)
         check_number("burn_in_period", burn_in_period, at_least=0)
-        check_number("quantile_fraction", quantile_fraction, above=0)
-        if quantile_fraction > 0.5:
-            raise InvalidArgument(
-                "quantile_fraction", f"got {quantile_fraction!r}.", "Give at most 0.5, a half."
-            )
-        check_number("resample_probability", resample_probability, at_least=0)
-        if resample_probability > 1:
-            raise InvalidArgument(
-                "resample_probability", f"got {resample_probability!r}.", "Give at most 1."
-            )
+        check_number("quantile_fraction", quantile_fraction, above=0, at_most=0.5)
+        check_number("resample_probability", resample_probability, at_least=0, at_most=1)
         if not isinstance(perturbation_factors, Sequence) or not perturbation_factors:
             raise InvalidArgument(
                 "perturbation_factors",

@@ -4,44 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect_tune.named_classes import ClassRegistry, NamedClass
+from prefect_tune.named_classes import ClassRegistry
 from prefect_tune.schedulers.trial_scheduler import TrialScheduler
-
-_PACKAGE = "prefect_tune.schedulers"
 
 #: The schedulers that `create_scheduler`, the deployable flow and the docs know.
 SCHEDULERS: ClassRegistry[TrialScheduler] = ClassRegistry(
     "scheduler",
-    _PACKAGE,
-    NamedClass("fifo", f"{_PACKAGE}.trial_scheduler", "FIFOScheduler"),
-    NamedClass(
-        "asha",
-        f"{_PACKAGE}.async_hyperband",
-        "AsyncHyperBandScheduler",
-        ("async_hyperband", "asynchyperband"),
-    ),
-    NamedClass(
-        "median_stopping_rule",
-        f"{_PACKAGE}.median_stopping_rule",
-        "MedianStoppingRule",
-        ("medianstopping",),
-    ),
-    NamedClass("hyperband", f"{_PACKAGE}.hyperband", "HyperBandScheduler"),
-    NamedClass("hb_bohb", f"{_PACKAGE}.hb_bohb", "HyperBandForBOHB"),
-    NamedClass("pbt", f"{_PACKAGE}.pbt", "PopulationBasedTraining"),
-    NamedClass("pbt_replay", f"{_PACKAGE}.pbt_replay", "PopulationBasedTrainingReplay"),
-    NamedClass("pb2", f"{_PACKAGE}.pb2", "PB2"),
-    NamedClass(
-        "resource_changing",
-        f"{_PACKAGE}.resource_changing_scheduler",
-        "ResourceChangingScheduler",
-    ),
-    NamedClass("asha_promotion", f"{_PACKAGE}.promotion_asha", "PromotionASHAScheduler"),
-    NamedClass(
-        "multi_objective_asha",
-        f"{_PACKAGE}.multi_objective_asha",
-        "MultiObjectiveASHAScheduler",
-    ),
+    "prefect_tune.schedulers",
+    {
+        "fifo": "trial_scheduler.FIFOScheduler",
+        "asha async_hyperband asynchyperband": "async_hyperband.AsyncHyperBandScheduler",
+        "median_stopping_rule medianstopping": "median_stopping_rule.MedianStoppingRule",
+        "hyperband": "hyperband.HyperBandScheduler",
+        "hb_bohb": "hb_bohb.HyperBandForBOHB",
+        "pbt": "pbt.PopulationBasedTraining",
+        "pbt_replay": "pbt_replay.PopulationBasedTrainingReplay",
+        "pb2": "pb2.PB2",
+        "resource_changing": "resource_changing_scheduler.ResourceChangingScheduler",
+        "asha_promotion": "promotion_asha.PromotionASHAScheduler",
+        "multi_objective_asha": "multi_objective_asha.MultiObjectiveASHAScheduler",
+    },
 )
 
 

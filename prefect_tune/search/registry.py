@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect_tune.named_classes import ClassRegistry, NamedClass
+from prefect_tune.named_classes import ClassRegistry
 from prefect_tune.search.basic_variant import BasicVariantGenerator
 from prefect_tune.search.searcher import Searcher
-
-_PACKAGE = "prefect_tune.search"
 
 #: The algorithms that `create_searcher`, `search_alg=`, the deployable flow and the docs know.
 SEARCHERS: ClassRegistry[Searcher | BasicVariantGenerator] = ClassRegistry(
     "search_alg",
-    _PACKAGE,
-    NamedClass(
-        "random", f"{_PACKAGE}.basic_variant", "BasicVariantGenerator", ("variant_generator",)
-    ),
-    NamedClass("optuna", f"{_PACKAGE}.optuna", "OptunaSearch"),
-    NamedClass("bohb", f"{_PACKAGE}.bohb", "TuneBOHB"),
-    NamedClass("hyperopt", f"{_PACKAGE}.libraries.hyperopt", "HyperOptSearch"),
-    NamedClass("bayesopt", f"{_PACKAGE}.libraries.bayesopt", "BayesOptSearch"),
-    NamedClass("skopt", f"{_PACKAGE}.libraries.skopt", "SkOptSearch"),
-    NamedClass("nevergrad", f"{_PACKAGE}.libraries.nevergrad", "NevergradSearch"),
-    NamedClass("ax", f"{_PACKAGE}.libraries.ax", "AxSearch"),
-    NamedClass("blendsearch", f"{_PACKAGE}.libraries.flaml", "BlendSearch"),
-    NamedClass("cfo", f"{_PACKAGE}.libraries.flaml", "CFO"),
-    NamedClass("zoopt", f"{_PACKAGE}.libraries.zoopt", "ZOOptSearch"),
-    NamedClass("auto", f"{_PACKAGE}.auto", "AutoSearch"),
+    "prefect_tune.search",
+    {
+        "random variant_generator": "basic_variant.BasicVariantGenerator",
+        "optuna": "optuna.OptunaSearch",
+        "bohb": "bohb.TuneBOHB",
+        "hyperopt": "libraries.hyperopt.HyperOptSearch",
+        "bayesopt": "libraries.bayesopt.BayesOptSearch",
+        "skopt": "libraries.skopt.SkOptSearch",
+        "nevergrad": "libraries.nevergrad.NevergradSearch",
+        "ax": "libraries.ax.AxSearch",
+        "blendsearch": "libraries.flaml.BlendSearch",
+        "cfo": "libraries.flaml.CFO",
+        "zoopt": "libraries.zoopt.ZOOptSearch",
+        "auto": "auto.AutoSearch",
+    },
 )
 
 

@@ -62,12 +62,11 @@ class SimulatedCluster:
             "start_s",
             "failures_per_hour",
             "losses_per_hour",
-            "straggler_share",
             "price_per_hour",
         ):
             check_number(name, getattr(self, name), at_least=0)
         check_number("straggler_slowdown", self.straggler_slowdown, at_least=1)
-        check_number("1 - straggler_share", 1 - self.straggler_share, at_least=0)
+        check_number("straggler_share", self.straggler_share, at_least=0, at_most=1)
         if self.replaced_after_s is not None:
             check_number("replaced_after_s", self.replaced_after_s, at_least=0)
 

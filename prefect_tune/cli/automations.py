@@ -65,5 +65,5 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"Automations on {url}:" if installed else f"No automations of prefect-tune on {url}.")
     for automation in installed:
         print(f"  {automation.name}{'' if automation.enabled else ' (switched off)'}")
-        print(f"    {automation.summary}")
+        print(f"    {automation.description}")
     return EXIT_OK

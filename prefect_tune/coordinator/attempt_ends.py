@@ -26,7 +26,6 @@ from prefect_tune.coordinator.failure_policy import (
     was_killed,
 )
 from prefect_tune.coordinator.lifecycle import Lifecycle
-from prefect_tune.coordinator.options import FailFast
 from prefect_tune.coordinator.retention import CheckpointRetention
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.coordinator.time_limits import TimeLimits
@@ -298,8 +297,8 @@ class AttemptEnds:
 
     def _give_up(self, live: LiveTrial) -> None:
         self._lifecycle.give_up(live)
-        match self._core.options.fail_fast:
-            case FailFast.RAISE:
-                self._shutdown.abort(original_exception(live.trial))
-            case FailFast.STOP:
-                self._shutdown.stop(f"fail_fast: {live.trial} failed")
+        fail_fast = self._core.options.fail_fast
+        if fail_fast == "raise":
+            self._shutdown.abort(original_exception(live.trial))
+        elif fail_fast:
+            self._shutdown.stop(f"fail_fast: {live.trial} failed")

@@ -7,7 +7,7 @@ import signal
 from enum import StrEnum
 
 from prefect_tune.coordinator.events import AttemptEnded, Fate, Outcome
-from prefect_tune.coordinator.options import CoordinatorOptions, FailFast
+from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.error import TrialFailed
 from prefect_tune.experiment.trial import Trial
@@ -97,7 +97,7 @@ def fate_of(
         return Fate.REQUEUED if wanted else Fate.TERMINATED
     if outcome is Outcome.STOPPED and not unsaved:
         return Fate.TERMINATED
-    if live.stop_reason and options.fail_fast is not FailFast.OFF and not unsaved:
+    if live.stop_reason and options.fail_fast and not unsaved:
         # It failed while all trials are stopped because of another failed one: report only that.
         return Fate.TERMINATED
     blame = blame_for(live, event)

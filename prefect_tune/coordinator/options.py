@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
 from prefect_tune.experiment.trial import TrialTerms
-
-
-class FailFast(StrEnum):
-    """What happens to all other trials when the first trial has failed."""
-
-    OFF = "off"
-    STOP = "stop"  #: all others are stopped
-    RAISE = "raise"  #: the trial's own exception is raised at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +18,8 @@ class CoordinatorOptions:
         metrics: Metrics that must be a number in each result with metrics of the user's own
             (strict metric checking); empty to check none.
         max_failures: Retries of a failed trial; -1 has no limit.
-        fail_fast: What happens to all other trials when the first trial has failed.
+        fail_fast: True stops all other trials when the first one has failed; ``"raise"`` raises its
+            own exception at once.
         lookahead: How many trials may wait for a slot.
         search_wants_results: False if the search ignores intermediate results.
         max_running: How many trials may run at a time, whatever the resources; None has no limit.
@@ -59,7 +51,7 @@ class CoordinatorOptions:
     local_experiment_dir: str = ""
     metrics: tuple[str, ...] = ()
     max_failures: int = 0
-    fail_fast: FailFast = FailFast.OFF
+    fail_fast: bool | str = False
     lookahead: int = 1
     search_wants_results: bool = True
     max_running: int | None = None

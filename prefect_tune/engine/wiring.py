@@ -90,7 +90,7 @@ def coordinator_options(
         local_experiment_dir=str(directory),
         metrics=setup.checked_metrics,
         max_failures=setup.failure.max_failures,
-        fail_fast=setup.fail_fast,
+        fail_fast=setup.failure.fail_fast,
         lookahead=setup.settings.lookahead or setup.source.lookahead or 1,
         search_wants_results=setup.source.wants_results,
         max_running=setup.max_running,

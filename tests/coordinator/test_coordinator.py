@@ -22,7 +22,7 @@ from prefect_tune.coordinator.events import (
     SearchIdle,
     Tick,
 )
-from prefect_tune.coordinator.options import CoordinatorOptions, FailFast
+from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.error import MissingMetric
 from prefect_tune.experiment.decision import EVERY_RESULT
 from prefect_tune.resources import Resources
@@ -129,9 +129,7 @@ def test_a_failed_trial_is_retried_behind_the_others_and_then_given_up():
 
 
 def test_fail_fast_leaves_one_error_and_stops_the_rest():
-    world = started(
-        options=CoordinatorOptions(fail_fast=FailFast.STOP, lookahead=4), cpus=2, samples=4
-    )
+    world = started(options=CoordinatorOptions(fail_fast=True, lookahead=4), cpus=2, samples=4)
     commands = world.end("t1", Outcome.FAILED, AttemptError("ValueError", "no"))
     assert [(d.trial_id, d.action) for d in world.of(Decide, commands)] == [("t2", Action.STOP)]
     world.end("t2", Outcome.STOPPED)
@@ -143,7 +141,7 @@ def test_fail_fast_leaves_one_error_and_stops_the_rest():
 def test_fail_fast_raise_hands_out_the_trials_own_exception():
     import pickle
 
-    world = started(options=CoordinatorOptions(fail_fast=FailFast.RAISE), samples=1)
+    world = started(options=CoordinatorOptions(fail_fast="raise"), samples=1)
     error = AttemptError("KeyError", "lr", pickled=pickle.dumps(KeyError("lr")))
     commands = world.end("t1", Outcome.FAILED, error)
     assert isinstance(world.of(Abort, commands)[0].error, KeyError)

@@ -18,7 +18,7 @@ from prefect_tune.coordinator.events import (
     Tick,
 )
 from prefect_tune.coordinator.failure_policy import LONGEST_S, delay_after
-from prefect_tune.coordinator.options import CoordinatorOptions, FailFast
+from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.placement import Placer
 from prefect_tune.resources import Resources
 
@@ -271,7 +271,7 @@ def test_retries_without_end():
 
 
 def test_a_lost_node_does_not_fail_fast():
-    world = started(samples=2, cpus=2, fail_fast=FailFast.STOP)
+    world = started(samples=2, cpus=2, fail_fast=True)
     world.lose("t1")
     assert world.status("t2") == "RUNNING"
     world.fail("t2")
@@ -283,7 +283,7 @@ def test_a_lost_node_does_not_fail_fast():
 
 
 def test_fail_fast_leaves_one_failed_trial_however_many_fail_at_once():
-    world = World(samples=4, options=CoordinatorOptions(lookahead=4, fail_fast=FailFast.STOP))
+    world = World(samples=4, options=CoordinatorOptions(lookahead=4, fail_fast=True))
     world.start()
     world.fail("t1")
     world.fail("t2")  # it was told to stop, and did not get that far

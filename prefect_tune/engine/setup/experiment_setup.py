@@ -8,7 +8,6 @@ from typing import Any
 
 from prefect_tune.callback import Callback
 from prefect_tune.config import CheckpointConfig, FailureConfig, ResumeConfig, RunConfig, TuneConfig
-from prefect_tune.coordinator.options import FailFast
 from prefect_tune.engine.setup.initial_states import InitialStates
 from prefect_tune.engine.setup.start_checkpoint import RestoreFrom
 from prefect_tune.experiment.checkpoints import CheckpointRules
@@ -203,13 +202,6 @@ class ExperimentSetup:
             if isinstance(metric, (list, tuple)) and len(metric) > 1:
                 return list(metric), list(mode) if isinstance(mode, (list, tuple)) else mode
         return self.metric, self.mode
-
-    @property
-    def fail_fast(self) -> FailFast:
-        """The user's `fail_fast` argument as `FailFast`."""
-        if self.failure.fail_fast == "raise":
-            return FailFast.RAISE
-        return FailFast.STOP if self.failure.fail_fast else FailFast.OFF
 
     @property
     def trial_terms(self) -> TrialTerms:

@@ -73,24 +73,7 @@ class AutomationOptions:
             raise InvalidArgument("max_runs", f"got {self.max_runs}.", "It is >= 2.")
 
 
-@dataclass(frozen=True, slots=True)
-class Installed:
-    """Automation of this package on the server.
-
-    Attributes:
-        name: Name of the automation.
-        id: Id of the automation.
-        enabled: False if somebody has switched it off.
-        summary: Its description.
-    """
-
-    name: str
-    id: str
-    enabled: bool
-    summary: str
-
-
-def create_automations(options: AutomationOptions | None = None) -> list[Installed]:
+def create_automations(options: AutomationOptions | None = None) -> list[Automation]:
     """Create the automations on the server in effect, or update existing ones.
 
     Raises:
@@ -113,13 +96,10 @@ def create_automations(options: AutomationOptions | None = None) -> list[Install
     return list_automations()
 
 
-def list_automations() -> list[Installed]:
-    """List the automations of this package on the server in effect."""
+def list_automations() -> list[Automation]:
+    """Return the installed automations."""
     with get_client(sync_client=True) as client:
-        return [
-            Installed(found.name, str(found.id), found.enabled, found.description)
-            for found in _installed(client)
-        ]
+        return _installed(client)
 
 
 def delete_automations() -> list[str]:

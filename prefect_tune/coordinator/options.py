@@ -2,10 +2,73 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from prefect_tune.experiment.checkpoints import TrialCheckpoint
+from prefect_tune.experiment.checkpoints import TrialCheckpoint, newest_usable
+from prefect_tune.experiment.plain import number_of
 from prefect_tune.experiment.trial import TrialTerms
+from prefect_tune.nested import unflattened_lookup
+
+_MISSING = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """The rules of retention, as in Ray Tune: retain the best checkpoints and the newest one.
+
+    Attributes:
+        keep: How many checkpoints of a trial are retained; None retains all.
+        attribute: The metric that ranks checkpoints, nested with ``/``; None ranks by age.
+        order: ``max`` or ``min``.
+    """
+
+    keep: int | None = None
+    attribute: str | None = None
+    order: str = "max"
+
+    def surplus(
+        self, checkpoints: Sequence[TrialCheckpoint], in_use: Container[str]
+    ) -> tuple[str, ...]:
+        """Return the paths of a trial's checkpoints that need not be retained.
+
+        Args:
+            checkpoints: All checkpoints of the trial, oldest first.
+            in_use: Paths of the checkpoints that something refers to.
+        """
+        if self.keep is None or len(checkpoints) <= self.keep or self.lacks_score(checkpoints):
+            return ()
+        newest = newest_usable(checkpoints)
+        # Worst first. The sort is stable, so of two equally good checkpoints the newer is retained.
+        ranked = sorted(checkpoints, key=self._rank)
+        return tuple(
+            checkpoint.path
+            for checkpoint in ranked[: len(ranked) - self.keep]
+            if checkpoint is not newest and checkpoint.path not in in_use
+        )
+
+    def lacks_score(self, checkpoints: Sequence[TrialCheckpoint]) -> bool:
+        """Return True if no checkpoint has the ranking metric: then none may be deleted."""
+        name = self.attribute
+        return name is not None and all(_lookup(c.metrics, name) is _MISSING for c in checkpoints)
+
+    def _rank(self, checkpoint: TrialCheckpoint) -> tuple[bool, bool, float]:
+        """Return a sort key; the better the checkpoint, the greater."""
+        usable = not checkpoint.problem
+        found = None if self.attribute is None else _lookup(checkpoint.metrics, self.attribute)
+        score = number_of(found)
+        if score is None or math.isnan(score):
+            return usable, False, 0.0
+        return usable, True, float(score) if self.order == "max" else -float(score)
+
+
+def _lookup(metrics: Mapping[str, Any], name: str) -> Any:
+    """Return a metric of a nested result by its flat name; `_MISSING` if there is none."""
+    if name in metrics:
+        return metrics[name]
+    return unflattened_lookup(name, metrics, default=_MISSING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +86,7 @@ class CoordinatorOptions:
         lookahead: How many trials may wait for a slot.
         search_wants_results: False if the search ignores intermediate results.
         max_running: How many trials may run at a time, whatever the resources; None has no limit.
-        checkpoint_keep: How many checkpoints of each trial are retained, the best ones; the newest
-            is retained besides, as in Ray Tune, and so is each that something refers to. None
-            retains all.
-        checkpoint_score_attribute: The metric that ranks checkpoints, nested ones with ``/``; a
-            checkpoint without it, or with NaN, ranks worst. None ranks by age, the newest best.
-        checkpoint_score_order: ``max`` or ``min``.
+        retention: Which checkpoints are retained, besides each that something refers to.
         saves_at_end: Whether trials write a checkpoint when they are stopped at a report.
         must_store: Whether a trial has ended only when its last checkpoint is in storage; False
             where the user has said that checkpoints stay on their nodes.
@@ -55,9 +113,7 @@ class CoordinatorOptions:
     lookahead: int = 1
     search_wants_results: bool = True
     max_running: int | None = None
-    checkpoint_keep: int | None = None
-    checkpoint_score_attribute: str | None = None
-    checkpoint_score_order: str = "max"
+    retention: Retention = Retention()
     saves_at_end: bool = False
     must_store: bool = True
     restore_from: TrialCheckpoint | None = None

@@ -2,80 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
 
 from prefect_tune.coordinator.commands import DeleteCheckpoint
 from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.events import CheckpointsDropped
 from prefect_tune.coordinator.table import LiveTrial
-from prefect_tune.experiment.checkpoints import TrialCheckpoint, newest_usable
-from prefect_tune.experiment.plain import number_of
 from prefect_tune.experiment.trial import AUTO_FILLED, Trial
-from prefect_tune.nested import flatten, unflattened_lookup
-
-_MISSING = object()
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """The rules of retention, as in Ray Tune: retain the best checkpoints and the newest one.
-
-    Attributes:
-        keep: How many checkpoints of a trial are retained; None retains all.
-        attribute: The metric that ranks checkpoints, nested with ``/``; None ranks by age.
-        order: ``max`` or ``min``.
-    """
-
-    keep: int | None = None
-    attribute: str | None = None
-    order: str = "max"
-
-    def surplus(
-        self, checkpoints: Sequence[TrialCheckpoint], in_use: Container[str]
-    ) -> tuple[str, ...]:
-        """Return the paths of a trial's checkpoints that need not be retained.
-
-        Args:
-            checkpoints: All checkpoints of the trial, oldest first.
-            in_use: Paths of the checkpoints that something refers to.
-        """
-        if self.keep is None or len(checkpoints) <= self.keep or self.lacks_score(checkpoints):
-            return ()
-        newest = newest_usable(checkpoints)
-        # Worst first. The sort is stable, so of two equally good checkpoints the newer is retained.
-        ranked = sorted(checkpoints, key=self._rank)
-        return tuple(
-            checkpoint.path
-            for checkpoint in ranked[: len(ranked) - self.keep]
-            if checkpoint is not newest and checkpoint.path not in in_use
-        )
-
-    def lacks_score(self, checkpoints: Sequence[TrialCheckpoint]) -> bool:
-        """Return True if no checkpoint has the ranking metric: then none may be deleted."""
-        name = self.attribute
-        return name is not None and all(_lookup(c.metrics, name) is _MISSING for c in checkpoints)
-
-    def _rank(self, checkpoint: TrialCheckpoint) -> tuple[bool, bool, float]:
-        """Return a sort key; the better the checkpoint, the greater."""
-        usable = not checkpoint.problem
-        found = None if self.attribute is None else _lookup(checkpoint.metrics, self.attribute)
-        score = number_of(found)
-        if score is None or math.isnan(score):
-            return usable, False, 0.0
-        return usable, True, float(score) if self.order == "max" else -float(score)
-
-
-def _lookup(metrics: Mapping[str, Any], name: str) -> Any:
-    """Return a metric of a nested result by its flat name; `_MISSING` if there is none."""
-    if name in metrics:
-        return metrics[name]
-    return unflattened_lookup(name, metrics, default=_MISSING)
-
+from prefect_tune.nested import flatten
 
 #: How many of the newest deletions are repeated when an experiment is resumed.
 _REPEATED = 256
@@ -94,12 +29,6 @@ class CheckpointRetention:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        options = core.options
-        self._rules = Retention(
-            options.checkpoint_keep,
-            options.checkpoint_score_attribute,
-            options.checkpoint_score_order,
-        )
         self._has_warned = False
         self.dropped: deque[tuple[str, str]] = deque(maxlen=_REPEATED)
 
@@ -124,14 +53,13 @@ class CheckpointRetention:
 
     def drop_surplus(self, trial: Trial) -> None:
         """Drop the checkpoints of a trial that need not be retained."""
-        core = self._core
-        keep = core.options.checkpoint_keep
-        if keep is None or core.replaying or len(trial.checkpoints) <= keep:
+        core, rules = self._core, self._core.options.retention
+        if core.replaying or rules.keep is None or len(trial.checkpoints) <= rules.keep:
             return
-        if not self._has_warned and self._rules.lacks_score(trial.checkpoints):
+        if not self._has_warned and rules.lacks_score(trial.checkpoints):
             self._has_warned = True
             core.warn(trial, self._missing_score_text(trial))
-        paths = self._rules.surplus(trial.checkpoints, self._in_use(trial))
+        paths = rules.surplus(trial.checkpoints, self._in_use(trial))
         if paths:
             event = CheckpointsDropped(core.now, trial.trial_id, paths)
             core.recorder.record(event)
@@ -140,7 +68,7 @@ class CheckpointRetention:
                 core.emit(DeleteCheckpoint(trial.trial_id, path))
 
     def _missing_score_text(self, trial: Trial) -> str:
-        name = str(self._rules.attribute)
+        name = str(self._core.options.retention.attribute)
         reported = [key for key in flatten(trial.last_result) if key not in AUTO_FILLED]
         meant = get_close_matches(name, reported, n=1)
         hint = f"Did you mean {meant[0]!r}?" if meant else f"Reported are {sorted(reported)}."

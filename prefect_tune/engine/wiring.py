@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect_tune.coordinator.events import TrialSuggested
-from prefect_tune.coordinator.options import CoordinatorOptions
+from prefect_tune.coordinator.options import CoordinatorOptions, Retention
 from prefect_tune.engine.observers import Observers, OutputHub, StepListener
 from prefect_tune.engine.setup.experiment_setup import ExperimentSetup
 from prefect_tune.error import InvalidArgument
@@ -85,6 +85,7 @@ def coordinator_options(
         storage: The experiment's location in storage, if it has one beside its directory.
         restore_from: The checkpoint that every trial starts from, if any.
     """
+    kept = setup.checkpoints
     return CoordinatorOptions(
         trainable_name=setup.trainable.name,
         local_experiment_dir=str(directory),
@@ -94,9 +95,9 @@ def coordinator_options(
         lookahead=setup.settings.lookahead or setup.source.lookahead or 1,
         search_wants_results=setup.source.wants_results,
         max_running=setup.max_running,
-        checkpoint_keep=setup.checkpoints.num_to_keep,
-        checkpoint_score_attribute=setup.checkpoints.checkpoint_score_attribute,
-        checkpoint_score_order=setup.checkpoints.checkpoint_score_order,
+        retention=Retention(
+            kept.num_to_keep, kept.checkpoint_score_attribute, kept.checkpoint_score_order
+        ),
         saves_at_end=setup.checkpoint_rules.at_end,
         must_store=setup.sync_to_driver or storage is not None,
         restore_from=restore_from,

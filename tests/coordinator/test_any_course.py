@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefect_tune.coordinator.events import Control, ControlReceived, Errored, Resumed
-from prefect_tune.coordinator.options import CoordinatorOptions
+from prefect_tune.coordinator.options import CoordinatorOptions, Retention
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.experiment.view import ControllerView
 from prefect_tune.schedulers import (
@@ -199,9 +199,7 @@ def test_the_promises_are_kept(
     options = CoordinatorOptions(
         lookahead=2,
         max_failures=max_failures,
-        checkpoint_keep=keep,
-        checkpoint_score_attribute="loss" if by_loss else None,
-        checkpoint_score_order="min",
+        retention=Retention(keep, "loss" if by_loss else None, "min"),
         retry_delay_s=delay,
         max_lost=max_lost,
     )

@@ -18,7 +18,7 @@ from prefect_tune.coordinator.events import (
     Resumed,
     Tick,
 )
-from prefect_tune.coordinator.options import CoordinatorOptions
+from prefect_tune.coordinator.options import CoordinatorOptions, Retention
 from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import FIFOScheduler
@@ -90,7 +90,7 @@ def test_a_checkpoint_of_a_stale_attempt_does_not_count():
 
 
 def test_what_is_not_wanted_any_more_is_deleted_behind_its_record():
-    world = started(checkpoint_keep=1)
+    world = started(retention=Retention(1))
     world.train("t1", 1)
     commands = world.save("t1", 2)
     kinds = [
@@ -104,7 +104,7 @@ def test_what_is_not_wanted_any_more_is_deleted_behind_its_record():
 
 
 def test_what_a_running_attempt_started_from_is_kept_until_it_ends():
-    world = started(checkpoint_keep=1, max_failures=-1)
+    world = started(retention=Retention(1), max_failures=-1)
     world.train("t1", 1)
     world.fail("t1")
     world.train("t1", 2, 3)
@@ -114,9 +114,7 @@ def test_what_a_running_attempt_started_from_is_kept_until_it_ends():
 
 
 def test_the_best_by_score_survives():
-    world = started(
-        checkpoint_keep=1, checkpoint_score_attribute="loss", checkpoint_score_order="min"
-    )
+    world = started(retention=Retention(1, "loss", "min"))
     for iteration, loss in enumerate([3.0, 1.0, 2.0, float("nan"), 4.0], start=1):
         world.train("t1", iteration, loss=loss)
     kept = [c.progress.iteration for c in world.trial("t1").checkpoints]
@@ -127,7 +125,7 @@ def test_the_best_by_score_survives():
 
 def test_restore_gives_first_attempts_something_to_start_from():
     origin = TrialCheckpoint("s3://elsewhere/checkpoint_000100", Progress(100, 50.0))
-    world = started(restore_from=origin, max_failures=-1, checkpoint_keep=1)
+    world = started(restore_from=origin, max_failures=-1, retention=Retention(1))
     assert world.running["t1"].checkpoint == origin.path
     assert world.running["t1"].progress == origin.progress
     assert [n.notice for n in world.of(Notify)][-2:] == [Notice.TRIAL_START, Notice.TRIAL_RESTORE]
@@ -358,7 +356,7 @@ def test_stopping_the_trial_that_is_being_judged_answers_it():
 
 def exploited(**options: Any) -> World:
     """t1 has checkpoints 1 and 2; t2 is told to go on from the newer one with another config."""
-    world = started(samples=2, cpus=2, checkpoint_keep=1, max_failures=-1, **options)
+    world = started(samples=2, cpus=2, retention=Retention(1), max_failures=-1, **options)
     world.train("t1", 1, 2)
     coordinator = world.coordinator
     told = coordinator.restore_trial_from(world.trial("t2"), world.trial("t1"), config={"x": 77})
@@ -437,7 +435,7 @@ def test_a_waiting_trial_is_redirected_at_once_and_a_replay_knows_it():
 
 
 def test_a_score_that_no_checkpoint_has_deletes_none_and_is_warned_about_once():
-    options = CoordinatorOptions(checkpoint_keep=1, checkpoint_score_attribute="valid_loss")
+    options = CoordinatorOptions(retention=Retention(1, "valid_loss"))
     world = World(options=options, samples=1, cpus=1)
     world.start()
     world.train("t1", 1, 2, 3, val_loss=1.0)

@@ -16,7 +16,7 @@ from prefect_tune.coordinator.events import (
     Outcome,
     Resumed,
 )
-from prefect_tune.coordinator.options import CoordinatorOptions
+from prefect_tune.coordinator.options import CoordinatorOptions, Retention
 from prefect_tune.coordinator.records import decode_event, encode_event
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import FIFOScheduler
@@ -134,7 +134,7 @@ def test_a_reset_trial_has_all_its_retries_again():
 
 
 def test_a_restarted_trial_forgets_its_results_and_leaves_old_checkpoints_alone():
-    world = World(samples=1, options=CoordinatorOptions(checkpoint_keep=1))
+    world = World(samples=1, options=CoordinatorOptions(retention=Retention(1)))
     world.start()
     world.train("t1", 1, 2, loss=1.0)
     world.fail("t1")
@@ -191,7 +191,7 @@ def test_what_ran_goes_on_from_its_checkpoint_under_other_names():
 
 
 def test_deletions_are_repeated_and_what_a_crash_left_is_dropped():
-    world = World(samples=2, options=CoordinatorOptions(checkpoint_keep=1))
+    world = World(samples=2, options=CoordinatorOptions(retention=Retention(1)))
     world.start()
     world.train("t1", 1, 2)
     path = "t1/checkpoint_000003"
@@ -205,7 +205,7 @@ def test_deletions_are_repeated_and_what_a_crash_left_is_dropped():
 
 
 def test_a_replay_keeps_what_was_kept_whatever_the_rules_are_now():
-    world = World(samples=1, options=CoordinatorOptions(checkpoint_keep=1))
+    world = World(samples=1, options=CoordinatorOptions(retention=Retention(1)))
     world.start()
     world.train("t1", 1, 2, 3)
     world.options = CoordinatorOptions()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_tune.coordinator.retention import Retention
+from prefect_tune.coordinator.options import Retention
 from prefect_tune.coordinator.trial_checkpoints import SUPERSEDED, CheckpointBook
 from prefect_tune.experiment.checkpoints import Progress, TrialCheckpoint
 from prefect_tune.experiment.trial import Trial

@@ -32,7 +32,7 @@ from prefect_tune.coordinator.events import (
     Outcome,
     ResultReported,
 )
-from prefect_tune.coordinator.options import CoordinatorOptions
+from prefect_tune.coordinator.options import CoordinatorOptions, Retention
 from prefect_tune.coordinator.records import decode_event
 from prefect_tune.engine.engine import Engine, EngineParts
 from prefect_tune.engine.launcher import DirectLauncher
@@ -348,7 +348,7 @@ def simulate(
                 max_failures=max_failures,
                 lookahead=source.lookahead,
                 search_wants_results=source.wants_results,
-                checkpoint_keep=checkpoint_keep,
+                retention=Retention(checkpoint_keep),
             ),
         )
 

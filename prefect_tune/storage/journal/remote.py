@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from prefect_tune.filesystem.store import Store
 from prefect_tune.storage.journal.file import good_length
@@ -89,17 +89,8 @@ def _read(store: Store, names: Sequence[SegmentName]) -> RemoteJournal:
         if content is not None:
             good, problem = good_length(content.data)
             problem = content.problem or problem
-            return RemoteJournal(
-                content.data[:good], opening, writer, content.last, problem, numbers
-            )
+            return replace(content, data=content.data[:good], problem=problem, numbers=numbers)
     return RemoteJournal(numbers=numbers)
-
-
-@dataclass(frozen=True, slots=True)
-class _Content:
-    data: bytes
-    last: str
-    problem: str = ""
 
 
 class _Reader:
@@ -112,7 +103,7 @@ class _Reader:
             numbers = self._openings.setdefault((name.opening, name.writer), {})
             numbers.setdefault(name.number, []).append(name)
 
-    def content(self, opening: int, writer: str) -> _Content | None:
+    def content(self, opening: int, writer: str) -> RemoteJournal | None:
         """Return the run's text up to an opening's end; None without a readable first segment."""
         segments, problem = self._read(opening, writer)
         if not segments:
@@ -124,11 +115,12 @@ class _Reader:
         if origin.opening:
             earlier = self.content(origin.opening, origin.writer)
             if earlier is None:
-                return _Content(b"", "", f"opening {origin.opening} is missing")
+                missing = f"opening {origin.opening} is missing"
+                return RemoteJournal(b"", opening, writer, problem=missing)
             before = earlier.data[: origin.start]
             if len(before) < origin.start:
                 lost = earlier.problem or f"opening {origin.opening} is not complete"
-                return _Content(before, earlier.last, lost)
+                return RemoteJournal(before, opening, writer, earlier.last, lost)
         pieces = [before]
         position = origin.start
         last = ""
@@ -139,7 +131,7 @@ class _Reader:
             pieces.append(segment.data)
             position += len(segment.data)
             last = str(segment.name)
-        return _Content(b"".join(pieces), last, problem)
+        return RemoteJournal(b"".join(pieces), opening, writer, last, problem)
 
     def _read(self, opening: int, writer: str) -> tuple[list[Segment], str]:
         """Read the segments of an opening in order, up to the first missing or damaged one."""

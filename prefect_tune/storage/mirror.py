@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import stat
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from prefect_tune.error import StorageError, StorageUnavailable
@@ -62,7 +64,7 @@ class ChangedFiles:
         if self._compare:
             self._assume_sent()
             self._compare = False
-        stamps = {name: _stamp(status) for name, status in self._mirrored()}
+        stamps = {name: _stamp(status) for name, status in _files(self._directory)}
         changed = {name: stamp for name, stamp in stamps.items() if self._sent.get(name) != stamp}
         states, problems = self._read_states(changed)
         snapshots = {name: states.pop(name) for name in _SNAPSHOTS if name in states}
@@ -84,7 +86,7 @@ class ChangedFiles:
     def _assume_sent(self) -> None:
         mark = self._mark.read()
         remote_sizes = self._store.sizes() if mark else {}
-        for name, status in self._mirrored():
+        for name, status in _files(self._directory):
             same_size = remote_sizes.get(name) == status.st_size
             if "/" in name and same_size and changed_at(status) < mark:
                 self._sent[name] = _stamp(status)
@@ -125,11 +127,6 @@ class ChangedFiles:
             return [problem for name in names for problem in self._send([name], stamps)]
         self._sent.update((name, stamps[name]) for name in names)
         return []
-
-    def _mirrored(self) -> Iterator[tuple[str, os.stat_result]]:
-        for name, status in _files(self._directory, ""):
-            if is_mirrored(name):
-                yield name, status
 
 
 class Mirror(BackgroundWorker):
@@ -238,20 +235,14 @@ def _stamp(status: os.stat_result) -> _Stamp:
     return status.st_mtime_ns, status.st_size
 
 
-def _files(directory: Path, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield the regular files below a directory; files that vanish meanwhile are skipped."""
-    try:
-        entries: Iterable[os.DirEntry[str]] = list(os.scandir(directory))
-    except OSError:
-        return
-    for entry in entries:
-        name = f"{prefix}{entry.name}"
-        try:
-            if entry.is_dir(follow_symlinks=False):
-                # Checkpoints are not mirrored, so their many files need not be listed.
-                if is_mirrored(f"{name}/file"):
-                    yield from _files(Path(entry.path), f"{name}/")
-            elif entry.is_file():
-                yield name, entry.stat()
-        except OSError:
-            continue
+def _files(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Return the names of the mirrored files below a directory, with their status."""
+    for top, folders, names in os.walk(directory):
+        prefix = "" if top == str(directory) else f"{os.path.relpath(top, directory)}/"
+        # Checkpoints are not mirrored, so their many files need not be listed.
+        folders[:] = [name for name in folders if is_mirrored(f"{prefix}{name}/file")]
+        for name in filter(is_mirrored, (f"{prefix}{name}" for name in names)):
+            with contextlib.suppress(OSError):  # it has just been deleted
+                status = os.stat(directory / name)
+                if stat.S_ISREG(status.st_mode):
+                    yield name, status

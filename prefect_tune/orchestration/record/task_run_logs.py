@@ -136,19 +136,14 @@ TRIAL = "trial"
 COORDINATOR = "coordinator"
 
 
-class _SkipOurTasks(logging.Filter):
-    """Drops the log lines of task engines about trials and coordinators.
+def silence_our_tasks() -> None:
+    """Drop the log lines of task engines about trials and coordinators.
 
     The sweep has its own reports and the states have the errors. Thousands of lines "Finished in
     state Completed()" would hide both, and sending them to the API would cost time.
     """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return getattr(record, "task_name", None) not in (TRIAL, COORDINATOR)
+    logging.getLogger(_LOGGER).addFilter(_is_of_other_task)  # once, however often it is called
 
 
-def silence_our_tasks() -> None:
-    """Install the filter, once per process."""
-    logger = logging.getLogger("prefect.task_runs")
-    if not any(isinstance(known, _SkipOurTasks) for known in logger.filters):
-        logger.addFilter(_SkipOurTasks())
+def _is_of_other_task(record: logging.LogRecord) -> bool:
+    return getattr(record, "task_name", None) not in (TRIAL, COORDINATOR)

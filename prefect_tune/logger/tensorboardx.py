@@ -172,7 +172,9 @@ class _ScalarEncoder:
         self, results: list[dict[str, Any]], names: tuple[str, ...], last: dict[str, float]
     ) -> list[bytes]:
         values = np.array([[_as_float(result[name]) for name in names] for result in results])
-        clocks = np.array([_clock(result) for result in results], float)
+        clocks = np.array(
+            [finite_number(r.get("timestamp")) or time.time() for r in results], float
+        )
         steps = np.array([_step(result) for result in results], np.int64)
         finite = np.isfinite(values)
         if finite.all():
@@ -213,10 +215,6 @@ def _step(result: Mapping[str, Any]) -> int:
         if step:
             return min(max(0, int(step)), _LAST_STEP)
     return 0
-
-
-def _clock(result: Mapping[str, Any]) -> float:
-    return finite_number(result.get("timestamp")) or time.time()
 
 
 def _as_float(value: Any) -> float:

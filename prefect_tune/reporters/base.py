@@ -69,16 +69,8 @@ class RemoteReporterMixin:
     queue: `output_queue` is None unless the user sets it.
     """
 
-    _output_queue: Any = None
-
-    @property
-    def output_queue(self) -> Any:
-        """The queue to put output into; None to show it in this process."""
-        return self._output_queue
-
-    @output_queue.setter
-    def output_queue(self, queue: Any) -> None:
-        self._output_queue = queue
+    #: The queue to put output into; None to show it in this process.
+    output_queue: Any = None
 
     def display(self, string: str) -> None:
         """Show a text.

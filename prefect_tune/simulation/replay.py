@@ -110,9 +110,13 @@ def replay(
     )
     setup, _ = setup_simulation(request)
     source = _Recorded(trials)
+
+    def play(config: dict[str, Any]) -> Iterator[Step]:
+        for row in histories[source.trial_ids[id(config)]]:
+            yield Step(own_metrics(row), _seconds(row))
+
     slots = SimulatedCluster(cpus=_most_at_once(trials, histories))
-    program = _Played(source.configs, histories)
-    again = simulate_setup(replace(setup, source=source), program, slots)
+    again = simulate_setup(replace(setup, source=source), play, slots)
     return _compared(trials, histories, again, metric, mode)
 
 
@@ -130,7 +134,7 @@ class _Recorded:
         self._trials = iter(trials)
         self._count = len(trials)
         #: The id of the trial that each configuration, by its identity, belongs to.
-        self.configs: dict[int, str] = {}
+        self.trial_ids: dict[int, str] = {}
         self._kept: list[dict[str, Any]] = []
 
     def next(self) -> Suggestion | Literal[Finished.FINISHED] | None:
@@ -138,7 +142,7 @@ class _Recorded:
         if trial is None:
             return FINISHED
         config = dict(trial.config)
-        self.configs[id(config)] = trial.trial_id
+        self.trial_ids[id(config)] = trial.trial_id
         self._kept.append(config)  # else another one may get its identity
         return Suggestion(
             trial.trial_id, config, trial.evaluated_params, len(self._kept), trial.experiment_tag
@@ -163,20 +167,6 @@ class _Recorded:
 
     def restore_state(self, state: bytes) -> None:
         """Do nothing: a replay is not resumed."""
-
-
-class _Played:
-    """What each trial reported."""
-
-    def __init__(
-        self, configs: Mapping[int, str], histories: Mapping[str, Sequence[Mapping[str, Any]]]
-    ) -> None:
-        self._configs = configs
-        self._histories = histories
-
-    def __call__(self, config: dict[str, Any]) -> Iterator[Step]:
-        for row in self._histories[self._configs[id(config)]]:
-            yield Step(own_metrics(row), _seconds(row))
 
 
 def _histories(analysis: ExperimentAnalysis) -> dict[str, list[dict[str, Any]]]:

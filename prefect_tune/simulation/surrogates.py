@@ -10,6 +10,9 @@ from typing import Any
 
 from prefect_tune.space import choice, loguniform, uniform
 
+#: Steps of a whole trial of the stock models.
+_STEPS = 81
+
 
 @dataclass(frozen=True)
 class Surrogate:
@@ -31,7 +34,7 @@ class Surrogate:
     metric: str
     mode: str
     optimum: float
-    max_t: int = 81
+    max_t: int = _STEPS
 
     def __call__(self, config: dict[str, Any], step: int) -> tuple[dict[str, Any], float]:
         """Return the metrics of a step, and the seconds that it takes."""
@@ -49,13 +52,10 @@ def _network(config: dict[str, Any], step: int) -> tuple[dict[str, Any], float]:
     width = math.log2(config["units"] / 256)
     floor = 0.1 + 0.15 * off**2 + 0.01 * width**2 + 0.5 * (config["dropout"] - 0.2) ** 2
     rate = 0.4 + 0.3 / (1.0 + 2.0 * off**2)
-    end = (1 + _NETWORK_T) ** -rate
+    end = (1 + _STEPS) ** -rate
     loss = floor + (2.0 - floor) * ((1 + step) ** -rate - end) / (1.0 - end)
-    noise = _noise(config, step, 0.02) * (1.0 - step / _NETWORK_T)
+    noise = _noise(config, step, 0.02) * (1.0 - step / _STEPS)
     return {"loss": loss + noise}, 10.0 * (0.5 + config["units"] / 512)
-
-
-_NETWORK_T = 81
 
 
 def _branin(config: dict[str, Any], step: int) -> tuple[dict[str, Any], float]:
@@ -63,11 +63,8 @@ def _branin(config: dict[str, Any], step: int) -> tuple[dict[str, Any], float]:
     x, y = config["x"], config["y"]
     b, c = 5.1 / (4 * math.pi**2), 5 / math.pi
     value = (y - b * x**2 + c * x - 6) ** 2 + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x) + 10
-    left = 1.0 - step / _BRANIN_T
+    left = 1.0 - step / _STEPS
     return {"loss": value + left * (20.0 + 0.2 * x * y + _noise(config, step, 2.0))}, 1.0
-
-
-_BRANIN_T = 81
 
 
 def _crossing(config: dict[str, Any], step: int) -> tuple[dict[str, Any], float]:
@@ -75,7 +72,9 @@ def _crossing(config: dict[str, Any], step: int) -> tuple[dict[str, Any], float]
     off = math.log10(config["lr"] / 0.001)
     final = 0.9 - 0.2 * abs(off)
     speed = 0.02 * config["lr"] / 0.001 + 0.02
-    return {"accuracy": final * (1 - math.exp(-speed * step)) / (1 - math.exp(-speed * 81))}, 5.0
+    return {
+        "accuracy": final * (1 - math.exp(-speed * step)) / (1 - math.exp(-speed * _STEPS))
+    }, 5.0
 
 
 SURROGATES = {
@@ -92,7 +91,6 @@ SURROGATES = {
             "loss",
             "min",
             0.1,
-            _NETWORK_T,
         ),
         Surrogate(
             "branin",
@@ -101,10 +99,7 @@ SURROGATES = {
             "loss",
             "min",
             0.397887,
-            _BRANIN_T,
         ),
-        Surrogate(
-            "crossing", _crossing, {"lr": loguniform(1e-4, 1e-1)}, "accuracy", "max", 0.9, 81
-        ),
+        Surrogate("crossing", _crossing, {"lr": loguniform(1e-4, 1e-1)}, "accuracy", "max", 0.9),
     )
 }

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
-from prefect_tune.results.plots.picture import label
-from prefect_tune.results.plots.slices import distinct, is_categorical, spans_decades
+from prefect_tune.results.plots.picture import label, number_on_axis
+from prefect_tune.text import in_words
 
 #: Stands for a missing value, since None may be a value.
 MISSING: Any = object()
 _TICKS = 5
+_MAX_CATEGORIES = 8
 _LABEL_LENGTH = 18
 
 
@@ -58,3 +61,32 @@ def _categories(values: Sequence[Any]) -> Scale:
     ticks = [(place, label(v, _LABEL_LENGTH)) for place, v in zip(places, categories, strict=True)]
     of_known = iter(positions)
     return Scale([None if v is MISSING else places[next(of_known)] for v in values], ticks)
+
+
+def distinct(values: Sequence[Any]) -> tuple[list[Any], list[int]]:
+    """Return the distinct values, in order if they have one, and the position of each value."""
+    texts = [in_words(value, repr) for value in values]
+    known = dict(zip(texts, values, strict=True))
+    ordered = list(known)
+    with contextlib.suppress(Exception):  # a user's class may raise anything
+        ordered.sort(key=known.__getitem__)
+    position = {text: i for i, text in enumerate(ordered)}
+    return [known[text] for text in ordered], [position[text] for text in texts]
+
+
+def is_categorical(values: Sequence[Any]) -> bool:
+    """Return True if values are drawn as categories instead of numbers on a scale."""
+    numeric = all(
+        not isinstance(value, bool) and number_on_axis(value) is not None for value in values
+    )
+    return not numeric or len(set(values)) <= min(_MAX_CATEGORIES, len(values) // 3)
+
+
+def spans_decades(values: Sequence[float]) -> bool:
+    """Return True if a logarithmic scale spreads the values more evenly than a linear one."""
+    low, middle, high = min(values), median(values), max(values)
+    if low <= 0 or high / low < 30:
+        return False
+    linear = (middle - low) / (high - low)
+    logarithmic = math.log(middle / low) / math.log(high / low)
+    return abs(logarithmic - 0.5) < abs(linear - 0.5)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Sequence
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune.results.plots.curves import Curve, group_by_layer, scale_values
-from prefect_tune.results.plots.picture import INK, label, number_on_axis, style, tilt_labels
-from prefect_tune.text import in_words
+from prefect_tune.results.plots.picture import INK, label, style, tilt_labels
+from prefect_tune.results.plots.scales import distinct, is_categorical, spans_decades
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
 
 COLUMNS = 3
 PER_ROW = 6  # divisible by 1, 2 and 3
-_MAX_CATEGORIES = 8
 _MOST_TICKS = 12
 _LABEL_LENGTH = 36
 _Y_LABEL_LENGTH = 24
@@ -98,35 +95,6 @@ def _places(axes: Axes, values: Sequence[Any]) -> list[float]:
     axes.set_xlim(-0.6, len(categories) - 0.4)
     tilt_labels(axes, most=40)
     return [float(place) for place in places]
-
-
-def distinct(values: Sequence[Any]) -> tuple[list[Any], list[int]]:
-    """Return the distinct values, in order if they have one, and the position of each value."""
-    texts = [in_words(value, repr) for value in values]
-    known = dict(zip(texts, values, strict=True))
-    ordered = list(known)
-    with contextlib.suppress(Exception):  # a user's class may raise anything
-        ordered.sort(key=known.__getitem__)
-    position = {text: i for i, text in enumerate(ordered)}
-    return [known[text] for text in ordered], [position[text] for text in texts]
-
-
-def is_categorical(values: Sequence[Any]) -> bool:
-    """Return True if values are drawn as categories instead of numbers on a scale."""
-    numeric = all(
-        not isinstance(value, bool) and number_on_axis(value) is not None for value in values
-    )
-    return not numeric or len(set(values)) <= min(_MAX_CATEGORIES, len(values) // 3)
-
-
-def spans_decades(values: Sequence[float]) -> bool:
-    """Return True if a logarithmic scale spreads the values more evenly than a linear one."""
-    low, middle, high = min(values), median(values), max(values)
-    if low <= 0 or high / low < 30:
-        return False
-    linear = (middle - low) / (high - low)
-    logarithmic = math.log(middle / low) / math.log(high / low)
-    return abs(logarithmic - 0.5) < abs(linear - 0.5)
 
 
 def _spread(place: float, position: int) -> float:

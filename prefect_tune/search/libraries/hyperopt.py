@@ -133,7 +133,7 @@ def _hyperopt_domain(parameters: tuple[Parameter, ...]) -> Any:
     """Make hyperopt's form of the space, which is costly; it holds functions, so no state does."""
     from hyperopt import Domain
 
-    return Domain(_no_objective, {p.name: _expression(p) for p in parameters})
+    return Domain(lambda config: math.nan, {p.name: _expression(p) for p in parameters})
 
 
 def _expression(parameter: Parameter) -> Any:
@@ -149,10 +149,6 @@ def _expression(parameter: Parameter) -> Any:
     if parameter.log:
         return hp.loguniform(name, math.log(low), math.log(high))
     return hp.uniform(name, low, high)
-
-
-def _no_objective(config: Any) -> float:
-    raise NotImplementedError("trials are run by the experiment")
 
 
 def _domains(space: Any) -> Any:

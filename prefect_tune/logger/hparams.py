@@ -83,20 +83,19 @@ def _view_value(value: Any) -> bool | int | float | str:
 class HParams:
     """Makes the summaries of trials for TensorBoard's HParams view.
 
+    Args:
+        space: The search space, whose domains the view shows.
+
     Raises:
         ImportError: If tensorboardX is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, space: Mapping[str, Any]) -> None:
         from tensorboardX.proto import api_pb2, plugin_hparams_pb2, summary_pb2
 
         self._api = api_pb2
         self._plugin = plugin_hparams_pb2
         self._summary = summary_pb2
-        self._domains: Mapping[str, DiscreteDomain | Interval] = {}
-
-    def set_search_space(self, space: Mapping[str, Any]) -> None:
-        """Set the search space whose domains later summaries contain."""
         self._domains = view_domains(space)
 
     def summaries(

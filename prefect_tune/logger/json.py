@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cloudpickle
@@ -33,15 +34,13 @@ PARAMS_FILE = EXPR_PARAM_FILE
 PARAMS_PICKLE = EXPR_PARAM_PICKLE_FILE
 
 
+@dataclass(slots=True)
 class _TrialFile:
     """The result file of a trial, and the constants of its attempt that end each line."""
 
-    __slots__ = ("attempt", "path", "tail")
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.attempt: tuple[Any, Any] | None = None
-        self.tail = b""
+    path: str
+    attempt: tuple[Any, Any] | None = None
+    tail: bytes = b""
 
 
 class JsonLoggerCallback(BatchLoggerCallback):

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count, groupby
 from typing import Any, ClassVar
@@ -40,14 +41,12 @@ def tensorboardx_missing() -> bool:
     return find_spec("tensorboardX") is None
 
 
+@dataclass(slots=True)
 class _EventFile:
     """One trial's event file."""
 
-    __slots__ = ("last", "path")
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.last: dict[str, Any] = {}
+    path: str
+    last: dict[str, Any] = field(default_factory=dict)
 
 
 class TBXLoggerCallback(BatchLoggerCallback):
@@ -117,9 +116,7 @@ class TBXLoggerCallback(BatchLoggerCallback):
 
     @cached_property
     def _hparams(self) -> HParams:
-        hparams = HParams()
-        hparams.set_search_space(self._space)
-        return hparams
+        return HParams(self._space)
 
     def _start_file(self, trial: Trial) -> _EventFile:
         now = time.time()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_right
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -30,6 +31,7 @@ _MOST_RUNGS = 1000
 RandomState = int | np.random.RandomState | np.random.Generator
 
 
+@dataclass(slots=True, eq=False)
 class _Climb:
     """The bracket of a live trial, and the rungs that the trial has reached.
 
@@ -40,12 +42,9 @@ class _Climb:
         highest: The highest rung of the bracket that the trial has reached, -1 before the first.
     """
 
-    __slots__ = ("bracket", "highest", "recorded")
-
-    def __init__(self, bracket: _Bracket, recorded: int) -> None:
-        self.bracket = bracket
-        self.recorded = recorded
-        self.highest = -1
+    bracket: _Bracket
+    recorded: int
+    highest: int = -1
 
 
 class _Bracket:

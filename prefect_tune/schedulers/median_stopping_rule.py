@@ -10,6 +10,8 @@ import math
 from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,10 @@ _ASKED = 256
 _MOST_PASSED = 8
 
 
+_floats = partial(array, "d")
+
+
+@dataclass(slots=True, eq=False)
 class _History:
     """The results of one trial.
 
@@ -41,17 +47,14 @@ class _History:
         block: How many results are in a block of `_RunningMeans`.
     """
 
-    __slots__ = ("_values", "best", "block", "last_time", "last_value", "means", "row", "times")
-
-    def __init__(self, row: int) -> None:
-        self.row = row
-        self.last_time = -math.inf
-        self.last_value = math.nan
-        self.best = -math.inf
-        self.block = 1
-        self.times = array("d")
-        self.means = array("d")
-        self._values = array("d")
+    row: int
+    last_time: float = -math.inf
+    last_value: float = math.nan
+    best: float = -math.inf
+    block: int = 1
+    times: array[float] = field(default_factory=_floats)
+    means: array[float] = field(default_factory=_floats)
+    _values: array[float] = field(default_factory=_floats)
 
     def add(self, time: float, value: float, grace_period: float) -> int | None:
         """Take in a result; return the place of the first mean that is new, if one is."""

@@ -15,6 +15,7 @@ import heapq
 import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,7 @@ class _Unforeseen(Exception):
     """Error for something that only a coordinator can handle."""
 
 
+@dataclass(slots=True, eq=False)
 class _Run:
     """Running trial.
 
@@ -68,28 +70,15 @@ class _Run:
         limit: The iteration of `until`, infinite without one.
     """
 
-    __slots__ = (
-        "launched",
-        "limit",
-        "next",
-        "reported",
-        "rows",
-        "slot",
-        "steps",
-        "trial",
-        "until",
-    )
-
-    def __init__(self, trial: Trial, slot: Slot, now: float, begin: Callable[[_Run], None]) -> None:
-        self.trial = trial
-        self.slot = slot
-        self.launched = now
-        self.next = begin
-        self.steps = _NO_STEPS
-        self.rows: list[tuple[float, ...]] = []
-        self.reported = 0
-        self.until: RunUntil = NEVER
-        self.limit = math.inf
+    trial: Trial
+    slot: Slot
+    launched: float
+    next: Callable[[_Run], None]
+    steps: Iterator[Any] = _NO_STEPS
+    rows: list[tuple[float, ...]] = field(default_factory=list)
+    reported: int = 0
+    until: RunUntil = NEVER
+    limit: float = math.inf
 
 
 class PlainSweep:

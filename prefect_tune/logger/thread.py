@@ -109,7 +109,6 @@ class LoggerThread:
         self._left_out = 0
         self._queue: deque[_Work] = deque()
         self._pending = 0  # weight of what is queued or in work
-        self._flush_wanted = False
         self._closing = False
         self._changed = threading.Condition()
         name = f"log-{type(loggers[0]).__name__}"
@@ -132,17 +131,6 @@ class LoggerThread:
             self._queue.append(work)
             self._pending += work.weight
             self._changed.notify_all()
-
-    def request_flush(self) -> None:
-        """Ask the thread to write all entries queued so far to files."""
-        with self._changed:
-            self._flush_wanted = True
-            self._changed.notify_all()
-
-    def wait_flushed(self, timeout: float) -> bool:
-        """Wait until the flush of `request_flush` is done; False after `timeout` seconds."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._flush_wanted, timeout)
 
     def close(self, last: HookCall | None) -> None:
         """End the thread after all queued entries and a last call, which is queued at once."""
@@ -190,22 +178,19 @@ class LoggerThread:
         while True:
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._queue or self._flush_wanted or self._closing,
+                    lambda: self._queue or self._closing,
                     max(0.0, next_flush - time.monotonic()),
                 )
                 work = self._queue.popleft() if self._queue else None
-                flush_asked = work is None and self._flush_wanted
                 ending = work is None and self._closing
             if work is not None:
                 self._process(work)
-            if flush_asked or ending or time.monotonic() >= next_flush:
+            if ending or time.monotonic() >= next_flush:
                 self._call_each("flush", lambda logger: logger.flush())
                 next_flush = time.monotonic() + _FLUSH_EVERY_S
             with self._changed:
                 if work is not None:
                     self._pending -= work.weight
-                if flush_asked and not self._queue:
-                    self._flush_wanted = False
                 self._changed.notify_all()
             if ending:
                 break

@@ -170,17 +170,6 @@ class LoggerThreads:
             thread.put(mark)
         return lambda: len(mark.reached) == len(self._threads)
 
-    def flush(self, timeout: float = 30.0) -> bool:
-        """Wait until all events submitted so far are written to files.
-
-        Args:
-            timeout: Seconds to wait at most.
-
-        Returns:
-            False after `timeout` seconds; a warning then names the slow loggers.
-        """
-        return self._wait_for_all(LoggerThread.request_flush, LoggerThread.wait_flushed, timeout)
-
     def close(self, trials: list[Trial] | None = None, timeout: float = 60.0) -> bool:
         """Write all events to files, call `on_experiment_end` and end the threads.
 
@@ -195,29 +184,15 @@ class LoggerThreads:
             return True
         self._closed = True
         last = HookCall("on_experiment_end", {"trials": [] if trials is None else trials})
-
-        def end(thread: LoggerThread) -> None:
-            # Threads that follow others get the call from them.
-            thread.close(last if thread in self._entry_threads else None)
-
-        return self._wait_for_all(end, LoggerThread.join, timeout)
-
-    def _wait_for_all(
-        self,
-        ask: Callable[[LoggerThread], None],
-        wait: Callable[[LoggerThread, float], bool],
-        timeout: float,
-    ) -> bool:
-        """Call `ask` and `wait` for all threads, followers last; warn of slow ones."""
         deadline = time.monotonic() + timeout
         for thread in self._entry_threads:
-            ask(thread)
+            thread.close(last)
         done = True
         for thread in self._threads:
-            # The thread that this one follows is done, so that this one has all entries.
             if thread not in self._entry_threads:
-                ask(thread)
-            if not wait(thread, max(0.0, deadline - time.monotonic())):
+                # The thread that it follows has ended, and has passed everything on, also `last`.
+                thread.close(None)
+            if not thread.join(max(0.0, deadline - time.monotonic())):
                 done = False
                 log.warning(
                     "Not all results are written after %.0f s: %s still has %d of them to write.",

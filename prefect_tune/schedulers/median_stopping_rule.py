@@ -11,7 +11,6 @@ from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,8 @@ _ASKED = 256
 _MOST_PASSED = 8
 
 
-_floats = partial(array, "d")
+def _floats() -> array[float]:
+    return array("d")
 
 
 @dataclass(slots=True, eq=False)

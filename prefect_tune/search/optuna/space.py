@@ -10,7 +10,7 @@ import logging
 import math
 import numbers
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import (
     BaseDistribution,
@@ -41,30 +41,6 @@ logger = logging.getLogger(__name__)
 
 Params = dict[str, Any]
 Distributions = dict[str, BaseDistribution]
-
-
-class OptunaSpace(Protocol):
-    """The interface of search spaces that make configs of Optuna trials."""
-
-    def suggested(self, trial: Trial) -> dict[str, Any]:
-        """Return the config of an Optuna trial, whose parameters are suggested if necessary."""
-
-    def encode(self, point: Mapping[str, Any]) -> tuple[Params, Distributions]:
-        """Return the study's parameters and distributions for a config, which may be partial.
-
-        Raises:
-            InvalidArgument: ``point`` does not lie in the space.
-        """
-
-    def suggested_at(self, point: Mapping[str, Any], trial: Trial) -> dict[str, Any]:
-        """Return the config of a trial that was enqueued with the parameters of ``point``.
-
-        The config has all values of the point, also those that the study cannot express (constants,
-        and numbers that are not multiples of a step).
-        """
-
-    def warn_of(self, point: Mapping[str, Any]) -> None:
-        """Log which values of ``point`` are outside of their domains, unless Optuna does."""
 
 
 class DefineByRun:
@@ -178,6 +154,10 @@ class DomainSpace(ParameterSpace):
     def warn_of(self, point: Mapping[str, Any]) -> None:
         """Log which values of a point are outside of their domains."""
         self.space.with_preset(point)
+
+
+#: A search space that makes the configs of Optuna trials.
+OptunaSpace = DefineByRun | DomainSpace
 
 
 class GivenDistribution(Domain):

@@ -9,17 +9,14 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import hypothesis
 import pytest
 
-from tests.warm_python import start_helpers_warm
-
-if TYPE_CHECKING:
-    from prefect_tune.orchestration.server.embedded import EmbeddedServer
+from tests.warm_python import start_helpers_warm, start_servers_warm
 
 pytest_plugins = ["tests.s3.plugin", "tests.clouds.plugin"]
 
@@ -58,51 +55,62 @@ def _modules_of_tests_are_not_sent() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def prefect_api(
+def empty_prefect_database(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
-) -> Iterator[str]:
-    """Address of a Prefect server with a database of its own, in effect for this process."""
+) -> Path:
+    """File of a new Prefect database, made once for all processes, as it takes longest."""
     import prefect
-    from prefect.context import refresh_global_settings_context
 
-    home = tmp_path_factory.mktemp("prefect")
     cache = pytestconfig.cache
     assert cache is not None
     empty = cache.mkdir("prefect") / f"{prefect.__version__}.db"
+    with open(empty.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not empty.exists():
+            home = tmp_path_factory.mktemp("new_prefect")
+            with _prefect_server(home):
+                new = empty.with_suffix(".new")
+                with (
+                    closing(sqlite3.connect(home / "prefect.db")) as source,
+                    closing(sqlite3.connect(new)) as copy,
+                ):
+                    source.backup(copy)
+                new.replace(empty)
+    return empty
+
+
+@pytest.fixture(scope="session")
+def prefect_api(
+    tmp_path_factory: pytest.TempPathFactory, empty_prefect_database: Path
+) -> Iterator[str]:
+    """Address of a Prefect server with a database of its own, in effect for this process."""
+    home = tmp_path_factory.mktemp("prefect")
+    shutil.copy(empty_prefect_database, home / "prefect.db")
+    with _prefect_server(home) as url:
+        yield url
+        _drain()
+
+
+@contextmanager
+def _prefect_server(home: Path) -> Iterator[str]:
+    """Run a server of this home inside, in effect for this process; yields its address."""
+    from prefect.context import refresh_global_settings_context
+
+    from prefect_tune.orchestration.server.api import settings_of_server
+    from prefect_tune.orchestration.server.embedded import EmbeddedServer
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_HOME", str(home))
         patch.delenv("PREFECT_API_URL", raising=False)
         refresh_global_settings_context()
-        server = _start_server(home, empty)
+        with start_servers_warm():
+            server = EmbeddedServer(settings_of_server())
+        server.wait_ready(print)
         patch.setenv("PREFECT_API_URL", server.api_url)
         refresh_global_settings_context()
         yield server.api_url
-        _drain()
         server.stop()
     refresh_global_settings_context()
-
-
-def _start_server(home: Path, empty: Path) -> EmbeddedServer:
-    """Start a server; an empty database is made once for all processes, as it takes longest."""
-    from prefect_tune.orchestration.server.api import settings_of_server
-    from prefect_tune.orchestration.server.embedded import EmbeddedServer
-
-    with open(empty.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if made := empty.exists():
-            shutil.copy(empty, home / "prefect.db")
-        server = EmbeddedServer(settings_of_server())
-        if not made:
-            server.wait_ready(print)
-            new = empty.with_suffix(".new")
-            with (
-                closing(sqlite3.connect(home / "prefect.db")) as source,
-                closing(sqlite3.connect(new)) as copy,
-            ):
-                source.backup(copy)
-            new.replace(empty)
-    server.wait_ready(print)
-    return server
 
 
 @pytest.fixture

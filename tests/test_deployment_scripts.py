@@ -14,7 +14,6 @@ import cloudpickle
 import pytest
 import yaml
 from prefect.flows import load_flow_from_entrypoint
-from prefect.server.schemas.actions import DeploymentCreate
 from prefect.utilities.schema_tools import validate
 
 import prefect_tune.flows
@@ -92,6 +91,8 @@ def test_a_sweep_that_has_ended_fires_the_trigger_of_what_promotes_it() -> None:
 
 def test_the_form_shows_what_the_parameters_of_each_deployment_choose() -> None:
     """Prefect's UI opens the first tab that has the most of an object's keys."""
+    from prefect.server.schemas.actions import DeploymentCreate
+
     flow = prefect_tune.flows.recurring_sweep
     schema: dict[str, Any] = flow.parameters.model_dump()
     deployments = yaml.safe_load((FLOWS / "prefect.yaml").read_text())["deployments"]

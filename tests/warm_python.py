@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import hashlib
 import json
 import os
 import pickle
@@ -18,14 +19,17 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
 _MAIN = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
-    "from tests.warm_python import serve; serve(int(sys.argv[1]), sys.argv[3])"
+    "from tests.warm_python import serve; serve(int(sys.argv[1]), int(sys.argv[3]), sys.argv[4])"
 )
+#: Process whose end ends the warm ones: that of the tests, or the one that controls several.
+_OWNER = "PREFECT_TUNE_TESTS_PID"
+os.environ.setdefault(_OWNER, str(os.getpid()))
 #: Descriptors of a new process lie below.
 _BEYOND = 500
 _SIZE = 4
@@ -36,31 +40,25 @@ _MAX_REQUEST = 1 << 17
 class WarmPython:
     """A process that runs code in forks of itself, from when it is first needed.
 
+    All processes of one run of the tests that need the same one share it.
+
     Args:
         preload: Python statements that import modules.
-        control: The socket to a running one; by default, one is started.
     """
 
-    def __init__(self, preload: str = "", control: socket.socket | None = None) -> None:
+    def __init__(self, preload: str) -> None:
         self._preload = preload
         self._lock = threading.Lock()
-        self._control = control
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def control(self) -> socket.socket:
-        """Where it takes requests; processes that inherit the descriptor may send some, too."""
-        with self._lock:
-            if self._control is None:
-                self._control = self._launch()
-        return self._control
+        self._control: socket.socket | None = None
+        self._pid = 0
 
     def start(
         self,
         arguments: Sequence[str],
         pass_fds: Sequence[int],
         streams: tuple[int, int, int],
-        env: dict[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
     ) -> ForkedProcess:
         """Run code as ``python -P -c`` does, in a session of its own.
 
@@ -69,36 +67,53 @@ class WarmPython:
             pass_fds: Descriptors that it has under the same numbers.
             streams: Its standard input, output and error.
             env: Its environment variables; by default those of this process.
+            cwd: Its working directory; by default that of this process.
         """
         status, status_end = os.pipe()
         given = (status_end, *streams, *pass_fds)
-        request = pickle.dumps((arguments, pass_fds, dict(env or os.environ), os.getcwd()))
+        where = os.fspath(cwd or os.getcwd())
+        request = pickle.dumps((arguments, pass_fds, dict(env or os.environ), where))
         try:
-            socket.send_fds(self.control, [request], given)
+            with self._lock:
+                socket.send_fds(self._connected(), [request], given)
         finally:
             os.close(status_end)
         return ForkedProcess(int.from_bytes(os.read(status, _SIZE)), status)
 
-    def close(self) -> None:
-        """End the process."""
-        if self._control is not None and self._process is not None:
-            self._control.shutdown(socket.SHUT_RDWR)  # others may have it, too
-            self._control.close()
-            self._process.wait()
-            self._control = None
+    def _connected(self) -> socket.socket:
+        """Return the connection of this process to the warm one, which is started if need be."""
+        if self._control is None or self._pid != os.getpid():
+            owner = os.environ[_OWNER]
+            key = hashlib.sha256(self._preload.encode()).hexdigest()[:20]
+            # Each request is a message. The name is one of Linux, and no file.
+            address = f"\0prefect_tune tests {owner} {key}"
+            self._control, self._pid = (
+                socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET),
+                os.getpid(),
+            )
+            while True:
+                try:
+                    self._control.connect(address)
+                    break
+                except ConnectionRefusedError:
+                    self._launch(address, owner)
+        return self._control
 
-    def _launch(self) -> socket.socket:
-        # Each request is a message, so that several processes can send theirs.
-        ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
-        with theirs:
-            arguments = [str(theirs.fileno()), json.dumps(sys.path), self._preload]
-            self._process = subprocess.Popen(
+    def _launch(self, address: str, owner: str) -> None:
+        """Start the warm process, unless another process starts it at this moment."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            try:
+                listener.bind(address)
+            except OSError:
+                return
+            listener.listen(64)
+            arguments = [str(listener.fileno()), json.dumps(sys.path), owner, self._preload]
+            subprocess.Popen(
                 [sys.executable, "-P", "-c", _MAIN, *arguments],
-                pass_fds=[theirs.fileno()],
+                pass_fds=[listener.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        return ours
 
 
 class ForkedProcess:
@@ -139,11 +154,16 @@ class ForkedProcess:
         self.send_signal(signal.SIGKILL)
 
 
-def serve(control_fd: int, preload: str) -> None:
-    """Fork for each request, until the connection ends."""
+def serve(listener_fd: int, owner: int, preload: str) -> None:
+    """Fork for each request, until the owner has ended."""
     exec(preload, {})
     gc.freeze()
-    control = socket.socket(fileno=control_fd)
+    try:
+        ended = os.pidfd_open(owner)
+    except ProcessLookupError:
+        return
+    listener = socket.socket(fileno=listener_fd)
+    controls: list[socket.socket] = []
     children: dict[int, int] = {}
     wakeup, wakeup_end = os.pipe()
     for descriptor in (wakeup, wakeup_end):
@@ -151,20 +171,26 @@ def serve(control_fd: int, preload: str) -> None:
     signal.set_wakeup_fd(wakeup_end)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     while True:
-        ready, _, _ = select.select([control, wakeup], [], [])
+        ready, _, _ = select.select([ended, listener, wakeup, *controls], [], [])
+        if ended in ready:
+            os._exit(0)
+        if listener in ready:
+            controls.append(listener.accept()[0])
         if wakeup in ready:
             os.read(wakeup, 4096)
             for pid in list(children):
-                ended, status = os.waitpid(pid, os.WNOHANG)
-                if ended:
+                child, status = os.waitpid(pid, os.WNOHANG)
+                if child:
                     end = children.pop(pid)
                     with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
                         os.write(end, str(os.waitstatus_to_exitcode(status)).encode())
                     os.close(end)
-        if control in ready:
+        for control in [control for control in controls if control in ready]:
             body, descriptors, _, _ = socket.recv_fds(control, _MAX_REQUEST, 20)
             if not body:
-                os._exit(0)
+                controls.remove(control)
+                control.close()
+                continue
             pid = os.fork()
             if pid == 0:
                 _run(body, descriptors[1:])
@@ -233,30 +259,9 @@ def start_helpers_warm() -> Iterator[None]:
     from prefect_tune.execution.launch import helper_process
 
     plain = helper_process.subprocess
-    _fork_helpers(_warm)
-    try:
-        yield
-    finally:
-        helper_process.subprocess = plain  # type: ignore[attr-defined]
-        for python in _warm.values():
-            python.close()
-
-
-def controls_of_helpers() -> dict[str, int]:
-    """Descriptors for a process that is to call `share_helpers`."""
-    return {module: python.control.fileno() for module, python in _warm.items()}
-
-
-def share_helpers(controls: dict[str, int]) -> None:
-    """Fork the helper processes of agents in this process from those of another one's."""
-    _fork_helpers({m: WarmPython(control=socket.socket(fileno=fd)) for m, fd in controls.items()})
-
-
-def _fork_helpers(warm: dict[str, WarmPython]) -> None:
-    from prefect_tune.execution.launch import helper_process
 
     def popen(command: list[str], **options: Any) -> Any:
-        for module, python in warm.items():
+        for module, python in _warm.items():
             if f"from {module} import main" in command[3]:
                 with open(os.devnull) as nothing:
                     return python.start(command[3:], options["pass_fds"], (nothing.fileno(), 1, 2))
@@ -266,3 +271,40 @@ def _fork_helpers(warm: dict[str, WarmPython]) -> None:
     helper_process.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
         Popen=popen, DEVNULL=subprocess.DEVNULL
     )
+    try:
+        yield
+    finally:
+        helper_process.subprocess = plain  # type: ignore[attr-defined]
+
+
+#: What runs the embedded servers of `start_servers_warm`.
+_SERVER = "prefect_tune.orchestration.server.process"
+_warm_server = WarmPython(f"import {_SERVER}")
+
+
+@contextlib.contextmanager
+def start_servers_warm() -> Iterator[None]:
+    """Fork the embedded Prefect servers of this process inside: most of a start are imports."""
+    from prefect_tune.orchestration.server import embedded
+
+    plain = embedded.subprocess
+
+    def popen(
+        command: list[str], *, stdout: Any, pass_fds: Sequence[int], env: Any, **_: Any
+    ) -> Any:
+        code = (
+            "import sys; from prefect.context import refresh_global_settings_context; "
+            f"refresh_global_settings_context(); from {_SERVER} import main; "
+            "main(sys.argv[1], *map(int, sys.argv[2:]))"
+        )
+        with open(os.devnull) as nothing:
+            streams = (nothing.fileno(), stdout.fileno(), stdout.fileno())
+            return _warm_server.start([code, *command[3:]], pass_fds, streams, env)
+
+    embedded.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
+        Popen=popen, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT
+    )
+    try:
+        yield
+    finally:
+        embedded.subprocess = plain  # type: ignore[attr-defined]

@@ -7,9 +7,12 @@ import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 
-from tests.warm_python import ForkedProcess, WarmPython, controls_of_helpers
+from tests.warm_python import ForkedProcess, WarmPython
 
 _MAIN = "from distributed.cli.dask_{} import main; main()"
+_SHARES_HELPERS = (
+    "from tests.warm_python import start_helpers_warm; start_helpers_warm().__enter__()"
+)
 _DASK = (
     # Dask's own use of NVML wants more than the stand-in of tests has.
     "import dask; dask.config.set({'distributed.diagnostics.nvml': False}); "
@@ -57,17 +60,13 @@ def free_port() -> int:
 def _running(
     program: str, before: str, arguments: Sequence[str], environment: Mapping[str, str]
 ) -> Iterator[ForkedProcess]:
-    controls: dict[str, int] = {}
-    if before:
-        python = _only_dask
-    else:
-        python, controls = _dask, controls_of_helpers()
-        before = f"from tests.warm_python import share_helpers; share_helpers({controls})"
+    python = _only_dask if before else _dask
+    before = before or _SHARES_HELPERS
     command = (f"import sys\n{before}\n{_MAIN.format(program)}", "--no-dashboard", *arguments)
     with open(os.devnull, "r+") as nothing:
         streams = (nothing.fileno(), 1, nothing.fileno())
         variables = {**os.environ, **environment}
-        process = python.start(command, tuple(controls.values()), streams, variables)
+        process = python.start(command, (), streams, variables)
     try:
         yield process
     finally:

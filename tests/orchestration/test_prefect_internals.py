@@ -15,7 +15,6 @@ import pytest
 from prefect._internal.concurrency import cancellation
 from prefect.context import FlowRunContext
 from prefect.events.worker import EventsWorker
-from prefect.server.api import server
 from prefect.utilities import engine
 
 from prefect_tune.orchestration import prefect_internals as internals
@@ -105,6 +104,8 @@ def test_its_sigterm_handler(monkeypatch: pytest.MonkeyPatch, is_there: bool) ->
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_its_server(monkeypatch: pytest.MonkeyPatch, is_there: bool) -> None:
+    from prefect.server.api import server  # takes seconds
+
     running = SimpleNamespace(running=True, api_url="http://127.0.0.1:1/api")
     monkeypatch.setattr(server.SubprocessASGIServer, "_instances", {1: running})
     if not is_there:

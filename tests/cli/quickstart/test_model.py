@@ -1,7 +1,7 @@
+from types import ModuleType
+
 import numpy as np
 import pytest
-
-from prefect_tune.cli.quickstart import model
 
 CONFIG = {
     "hidden_units": 32,
@@ -14,7 +14,15 @@ CONFIG = {
 }
 
 
-def test_the_parts_share_no_image_and_leave_none_out():
+@pytest.fixture
+def model() -> ModuleType:
+    """It imports scikit-learn, which takes seconds."""
+    from prefect_tune.cli.quickstart import model
+
+    return model
+
+
+def test_the_parts_share_no_image_and_leave_none_out(model):
     data = model.load_data()
     assert [len(part) for part in (data.training, data.validation, data.test)] == [1077, 360, 360]
     everything = np.concatenate([data.training.images, data.validation.images, data.test.images])
@@ -23,7 +31,7 @@ def test_the_parts_share_no_image_and_leave_none_out():
     assert everything.max() == 1
 
 
-def test_every_part_has_every_digit_in_the_same_share():
+def test_every_part_has_every_digit_in_the_same_share(model):
     data = model.load_data()
     shares = [
         np.bincount(part.labels, minlength=10) / len(part)
@@ -33,7 +41,7 @@ def test_every_part_has_every_digit_in_the_same_share():
     assert np.allclose(shares[0], shares[2], atol=0.01)
 
 
-def test_the_network_is_built_as_configured():
+def test_the_network_is_built_as_configured(model):
     network = model.build_network({**CONFIG, "layers": 3, "activation": "tanh"})
     assert network.hidden_layer_sizes == (32, 32, 32)
     assert network.activation == "tanh"
@@ -42,17 +50,17 @@ def test_the_network_is_built_as_configured():
     assert network.batch_size == 32
 
 
-def test_training_teaches_it_to_read():
+def test_training_teaches_it_to_read(model):
     assert model.refit(CONFIG, epochs=10)["accuracy"] > 0.9
     assert model.refit({**CONFIG, "learning_rate": 1e-6}, epochs=1)["accuracy"] < 0.5
 
 
-def test_the_same_seed_trains_the_same_network():
+def test_the_same_seed_trains_the_same_network(model):
     assert model.refit(CONFIG, epochs=2) == model.refit(CONFIG, epochs=2)
     assert model.refit(CONFIG, epochs=2) != model.refit({**CONFIG, "seed": 4}, epochs=2)
 
 
-def test_loss_and_accuracy_of_known_predictions():
+def test_loss_and_accuracy_of_known_predictions(model):
     class Guess:
         def predict_proba(self, images):
             return np.array([[0.5, 0.5, 0.0], [0.25, 0.75, 0.0]])
@@ -63,7 +71,7 @@ def test_loss_and_accuracy_of_known_predictions():
     assert scores["loss"] == pytest.approx((np.log(2) + np.log(4)) / 2)
 
 
-def test_a_certain_mistake_has_a_finite_loss():
+def test_a_certain_mistake_has_a_finite_loss(model):
     class Wrong:
         def predict_proba(self, images):
             return np.array([[0.0, 1.0]])
@@ -72,7 +80,7 @@ def test_a_certain_mistake_has_a_finite_loss():
     assert np.isfinite(model.evaluate(Wrong(), part)["loss"])
 
 
-def test_the_trainable_reports_every_epoch_on_validation_data(monkeypatch):
+def test_the_trainable_reports_every_epoch_on_validation_data(model, monkeypatch):
     reported = []
     monkeypatch.setattr(model.tune, "report", reported.append, raising=False)
     model.train_digits({**CONFIG, "epochs": 4})

@@ -12,10 +12,10 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from prefect import flow
@@ -27,10 +27,11 @@ from prefect_tune.orchestration.record.conclusion import ExperimentFlow
 from prefect_tune.orchestration.record.flow import run_in_flow
 from prefect_tune.orchestration.server import api as server_api
 from prefect_tune.orchestration.server.api import settings_of_server, start_server_early
-from prefect_tune.orchestration.server.embedded import process_server
+from prefect_tune.orchestration.server.embedded import EmbeddedServer, process_server
 from prefect_tune.orchestration.server.place import ServerSettings
 from prefect_tune.orchestration.server.without_prefect import ConfiguredServer, known_server
 from tests.orchestration.fakes import FakeExecutor
+from tests.warm_python import start_servers_warm
 
 
 def test_a_configured_api_is_used(prefect_api: str) -> None:
@@ -227,8 +228,10 @@ def script(home: Path, code: str) -> subprocess.Popen[str]:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("prefect")
+def home(tmp_path_factory: pytest.TempPathFactory, empty_prefect_database: Path) -> Path:
+    home = tmp_path_factory.mktemp("prefect")
+    shutil.copy(empty_prefect_database, home / "prefect.db")
+    return home
 
 
 @pytest.mark.slow
@@ -265,7 +268,7 @@ _USER = """
 
 _STARTS_WITHOUT_PREFECT = """
     import sys
-    from prefect_tune.orchestration.server.embedded import process_server
+    from prefect_tune.orchestration.server.embedded import EmbeddedServer, process_server
 
     server = process_server.start_without_prefect()
     print(server.api_url, flush=True)
@@ -315,9 +318,12 @@ def server_of(url: str) -> psutil.Process:
     )
 
 
+@pytest.mark.timeout(300)  # two servers and five processes that import Prefect, one after the other
 def test_processes_of_one_home_share_a_server(home: Path) -> None:
-    """Also on a new database, which only one may create, and when one is killed, or the last."""
-    assert not list(home.iterdir())
+    """Also when one of them is killed.
+
+    Whoever comes when the server has ended gets another, which ends with the last, however it ends.
+    """
     first, second = script(home, _USER), script(home, _STARTS_WITHOUT_PREFECT)
     url = line_of(first)
     assert line_of(second) == url
@@ -328,14 +334,22 @@ def test_processes_of_one_home_share_a_server(home: Path) -> None:
     assert psutil.Process(other.pid).children() == []
     owner.kill()
     owner.wait()
-    last = script(home, _ASKS_EVERYWHERE)
-    assert {line_of(last) for _ in range(5)} == {url}
+    third = script(home, _ASKS_EVERYWHERE)
+    assert {line_of(third) for _ in range(5)} == {url}
     other.communicate(timeout=60)
     assert other.returncode == 0
     assert shared.is_running()
+    shared.kill()
+    shared.wait(timeout=60)
+    last = script(home, _USER)
+    assert line_of(last) != url
+    assert line_of(last) == "ready"
+    third.communicate(timeout=60)
+    assert third.returncode == 0
+    (another,) = psutil.Process(last.pid).children()
     last.kill()
     last.wait()
-    shared.wait(timeout=60)
+    another.wait(timeout=60)
 
 
 @pytest.mark.slow
@@ -359,39 +373,20 @@ def test_the_server_does_not_outlive_a_process_that_is_told_to_end(home: Path) -
     server.wait(timeout=60)
 
 
-def test_whoever_comes_when_a_server_ends_gets_another(home: Path, tmp_path: Path) -> None:
-    """So does who wants another database."""
-    first = script(home, _USER)
-    url = line_of(first)
-    assert line_of(first) == "ready"
-    elsewhere = script(
-        home,
-        f"""
-    import os
-    os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] = "sqlite+aiosqlite:///{tmp_path}/x.db"
-{_USER}""",
-    )
-    assert line_of(elsewhere) != url
-    elsewhere.kill()
-    elsewhere.wait()
-    gone = server_of(url)
-    gone.kill()
-    while gone.status() != psutil.STATUS_ZOMBIE:  # its parent does not look
-        time.sleep(0.02)
-    second = script(home, _USER)
-    assert line_of(second) != url
-    assert line_of(second) == "ready"
-    for process in (first, second):
-        process.communicate(timeout=60)
-        assert process.returncode == 0
+def test_each_database_has_a_server_of_its_own(home: Path) -> None:
+    here, elsewhere = (ServerSettings(home, f"sqlite:///{name}") for name in "ab")
+    assert here.directory != elsewhere.directory
 
 
 def test_a_home_that_cannot_be_written_is_no_hindrance(home: Path, tmp_path: Path) -> None:
-    for database in home.glob("prefect.db*"):  # saves its making
-        shutil.copy(database, tmp_path)
+    shutil.copy(home / "prefect.db", tmp_path)
     (tmp_path / "prefect_tune").write_text("not a directory")
-    process = script(tmp_path, _USER)
-    assert line_of(process)
-    assert line_of(process) == "ready"
-    process.communicate(timeout=60)
-    assert process.returncode == 0
+    with start_servers_warm():
+        server = EmbeddedServer(
+            ServerSettings(tmp_path, "", variables={"PREFECT_HOME": str(tmp_path)})
+        )
+    server.wait_ready(print)
+    assert httpx.get(f"{server.api_url}/health").json() is True
+    assert server.alive
+    server.stop()
+    assert not server.alive

@@ -6,12 +6,15 @@ run scripts or workers in processes of their own have booted ones.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import gc
 import hashlib
 import json
 import os
 import pickle
+import runpy
 import select
 import signal
 import socket
@@ -19,8 +22,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from types import SimpleNamespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import ModuleType, SimpleNamespace
 from typing import Any, NoReturn
 
 _MAIN = (
@@ -28,8 +31,7 @@ _MAIN = (
     "from tests.warm_python import serve; serve(int(sys.argv[1]), int(sys.argv[3]), sys.argv[4])"
 )
 #: Process whose end ends the warm ones: that of the tests, or the one that controls several.
-_OWNER = "PREFECT_TUNE_TESTS_PID"
-os.environ.setdefault(_OWNER, str(os.getpid()))
+_OWNER = os.environ.setdefault("PREFECT_TUNE_TESTS_PID", str(os.getpid()))
 #: Descriptors of a new process lie below.
 _BEYOND = 500
 _SIZE = 4
@@ -52,41 +54,42 @@ class WarmPython:
         self._control: socket.socket | None = None
         self._pid = 0
 
-    def start(
+    def fork(
         self,
         arguments: Sequence[str],
         pass_fds: Sequence[int],
         streams: tuple[int, int, int],
-        env: Mapping[str, str] | None = None,
-        cwd: str | os.PathLike[str] | None = None,
-    ) -> ForkedProcess:
-        """Run code as ``python -P -c`` does, in a session of its own.
+        env: Mapping[str, str],
+        cwd: str,
+    ) -> tuple[int, int]:
+        """Fork it to run code, a module or a script, in a session of its own.
 
         Args:
-            arguments: The code, and arguments for it.
-            pass_fds: Descriptors that it has under the same numbers.
+            arguments: What follows ``python -P`` on a command line.
+            pass_fds: Descriptors that the new process has under the same numbers.
             streams: Its standard input, output and error.
-            env: Its environment variables; by default those of this process.
-            cwd: Its working directory; by default that of this process.
+            env: Its environment variables.
+            cwd: Its working directory.
+
+        Returns:
+            Its id, and a pipe from which its exit status can be read once it has ended.
         """
         status, status_end = os.pipe()
         given = (status_end, *streams, *pass_fds)
-        where = os.fspath(cwd or os.getcwd())
-        request = pickle.dumps((arguments, pass_fds, dict(env or os.environ), where))
+        request = pickle.dumps((arguments, pass_fds, dict(env), cwd))
         try:
             with self._lock:
                 socket.send_fds(self._connected(), [request], given)
         finally:
             os.close(status_end)
-        return ForkedProcess(int.from_bytes(os.read(status, _SIZE)), status)
+        return int.from_bytes(os.read(status, _SIZE)), status
 
     def _connected(self) -> socket.socket:
         """Return the connection of this process to the warm one, which is started if need be."""
         if self._control is None or self._pid != os.getpid():
-            owner = os.environ[_OWNER]
             key = hashlib.sha256(self._preload.encode()).hexdigest()[:20]
             # Each request is a message. The name is one of Linux, and no file.
-            address = f"\0prefect_tune tests {owner} {key}"
+            address = f"\0prefect_tune tests {_OWNER} {key}"
             self._control, self._pid = (
                 socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET),
                 os.getpid(),
@@ -96,10 +99,10 @@ class WarmPython:
                     self._control.connect(address)
                     break
                 except ConnectionRefusedError:
-                    self._launch(address, owner)
+                    self._launch(address)
         return self._control
 
-    def _launch(self, address: str, owner: str) -> None:
+    def _launch(self, address: str) -> None:
         """Start the warm process, unless another process starts it at this moment."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
             try:
@@ -107,7 +110,7 @@ class WarmPython:
             except OSError:
                 return
             listener.listen(64)
-            arguments = [str(listener.fileno()), json.dumps(sys.path), owner, self._preload]
+            arguments = [str(listener.fileno()), json.dumps(sys.path), _OWNER, self._preload]
             subprocess.Popen(
                 [sys.executable, "-P", "-c", _MAIN, *arguments],
                 pass_fds=[listener.fileno()],
@@ -116,42 +119,47 @@ class WarmPython:
             )
 
 
-class ForkedProcess:
-    """What `subprocess.Popen` is for a process that it has started.
+class WarmPopen(subprocess.Popen[Any]):
+    """`subprocess.Popen` of a Python process that is a fork of a warm one.
 
     Args:
-        pid: Id of the process.
-        status: Pipe from which its exit status can be read once it has ended.
+        python: The warm one.
+        command: ``[python, "-P", ...]``, what follows is as on a command line.
+        **options: Those of `subprocess.Popen`, but for those of a session or group.
     """
 
-    def __init__(self, pid: int, status: int) -> None:
-        self.pid = pid
-        self.returncode: int | None = None
-        self._status = status
-        self._lock = threading.Lock()
+    def __init__(self, python: WarmPython, command: Sequence[str], **options: Any) -> None:
+        self._python = python
+        super().__init__(command, **options)
 
-    def wait(self, timeout: float | None = None) -> int:
-        with self._lock:
+    def _execute_child(self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, *more):  # type: ignore[no-untyped-def]
+        pipes = more[3:9]
+        ours = [end if end >= 0 else number for number, end in enumerate(pipes[0:1] + pipes[3::2])]
+        arguments = [argument for argument in args[1:] if argument not in ("-P", "-B")]
+        self.pid, self._status = self._python.fork(
+            arguments,
+            tuple(pass_fds),
+            tuple(ours),
+            env or os.environ,
+            os.fspath(cwd or os.getcwd()),
+        )
+        self._child_created = True
+        self._close_pipe_fds(*pipes)
+
+    def _try_wait(self, wait_flags: int) -> tuple[int, int]:
+        if wait_flags & os.WNOHANG and not select.select([self._status], [], [], 0)[0]:
+            return 0, 0
+        said = os.read(self._status, 10)
+        os.close(self._status)
+        return self.pid, int(said) if said else signal.SIGKILL
+
+    def _internal_poll(self, *_: object, **__: object) -> int | None:
+        with self._waitpid_lock:
             if self.returncode is None:
-                if not select.select([self._status], [], [], timeout)[0]:
-                    raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
-                said = os.read(self._status, 10)
-                os.close(self._status)
-                self.returncode = int(said) if said else -signal.SIGKILL
+                pid, status = self._try_wait(os.WNOHANG)
+                if pid:
+                    self._handle_exitstatus(status)
         return self.returncode
-
-    def poll(self) -> int | None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.wait(0)
-        return self.returncode
-
-    def send_signal(self, signum: int) -> None:
-        if self.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signum)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
 
 
 def serve(listener_fd: int, owner: int, preload: str) -> None:
@@ -183,7 +191,7 @@ def serve(listener_fd: int, owner: int, preload: str) -> None:
                 if child:
                     end = children.pop(pid)
                     with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
-                        os.write(end, str(os.waitstatus_to_exitcode(status)).encode())
+                        os.write(end, str(status).encode())
                     os.close(end)
         for control in [control for control in controls if control in ready]:
             body, descriptors, _, _ = socket.recv_fds(control, _MAX_REQUEST, 20)
@@ -209,7 +217,7 @@ def _run(body: bytes, descriptors: list[int]) -> NoReturn:
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        (statements, *arguments), wanted, environment, directory = pickle.loads(body)
+        arguments, wanted, environment, directory = pickle.loads(body)
         far = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, _BEYOND) for descriptor in descriptors]
         os.closerange(3, _BEYOND)
         for descriptor, number in zip(far, (0, 1, 2, *wanted), strict=True):
@@ -224,18 +232,36 @@ def _run(body: bytes, descriptors: list[int]) -> NoReturn:
         tempfile.tempdir = None  # TMPDIR may be another one
         if "numpy.random" in sys.modules:
             sys.modules["numpy.random"].seed()
+        if "prefect.context" in sys.modules:
+            sys.modules["prefect.context"].refresh_global_settings_context()
         threading.main_thread()._set_native_id()  # type: ignore[attr-defined]  # Python does not
-        sys.argv[:] = ["-c", *arguments]
-        exec(statements, {"__name__": "__main__"})
+        _execute(*arguments)
         code = 0
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(code)
+
+
+def _execute(how: str, *arguments: str) -> None:
+    """Run ``-c CODE``, ``-m MODULE`` or a script."""
+    if how == "-m":
+        sys.argv[:] = arguments
+        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+    elif how == "-c":
+        sys.argv[:] = ["-c", *arguments[1:]]
+        main = sys.modules["__main__"] = ModuleType("__main__")
+        exec(arguments[0], vars(main))
+    else:
+        sys.argv[:] = [how, *arguments]
+        sys.path.insert(0, os.path.dirname(os.path.abspath(how)))
+        runpy.run_path(how, run_name="__main__")
 
 
 #: Module that a helper process is made of: what to import beforehand, besides it.
@@ -258,28 +284,19 @@ def start_helpers_warm() -> Iterator[None]:
     """Fork the helper processes of agents in this process inside."""
     from prefect_tune.execution.launch import helper_process
 
-    plain = helper_process.subprocess
-
     def popen(command: list[str], **options: Any) -> Any:
         for module, python in _warm.items():
             if f"from {module} import main" in command[3]:
-                with open(os.devnull) as nothing:
-                    return python.start(command[3:], options["pass_fds"], (nothing.fileno(), 1, 2))
+                return WarmPopen(python, command, **options)
         return subprocess.Popen(command, **options)  # a stand-in of a test
 
-    # The name there, not the function of `subprocess`, which others use.
-    helper_process.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
-        Popen=popen, DEVNULL=subprocess.DEVNULL
-    )
-    try:
+    with _processes_of(helper_process, popen):
         yield
-    finally:
-        helper_process.subprocess = plain  # type: ignore[attr-defined]
 
 
-#: What runs the embedded servers of `start_servers_warm`.
-_SERVER = "prefect_tune.orchestration.server.process"
-_warm_server = WarmPython(f"import {_SERVER}")
+_warm_server = WarmPython(
+    "import uvicorn, prefect.server.api.server, prefect_tune.orchestration.server.embedded"
+)
 
 
 @contextlib.contextmanager
@@ -287,24 +304,37 @@ def start_servers_warm() -> Iterator[None]:
     """Fork the embedded Prefect servers of this process inside: most of a start are imports."""
     from prefect_tune.orchestration.server import embedded
 
-    plain = embedded.subprocess
+    with _processes_of(embedded, functools.partial(WarmPopen, _warm_server)):
+        yield
 
-    def popen(
-        command: list[str], *, stdout: Any, pass_fds: Sequence[int], env: Any, **_: Any
-    ) -> Any:
-        code = (
-            "import sys; from prefect.context import refresh_global_settings_context; "
-            f"refresh_global_settings_context(); from {_SERVER} import main; "
-            "main(sys.argv[1], *map(int, sys.argv[2:]))"
-        )
-        with open(os.devnull) as nothing:
-            streams = (nothing.fileno(), stdout.fileno(), stdout.fileno())
-            return _warm_server.start([code, *command[3:]], pass_fds, streams, env)
 
-    embedded.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
+@contextlib.contextmanager
+def _processes_of(module: ModuleType, popen: Callable[..., Any]) -> Iterator[None]:
+    """Start the processes of a module by a function of ours."""
+    plain = module.subprocess
+    # The name there, not the function of `subprocess`, which others use.
+    module.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
         Popen=popen, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT
     )
     try:
         yield
     finally:
-        embedded.subprocess = plain  # type: ignore[attr-defined]
+        module.subprocess = plain  # type: ignore[attr-defined]
+
+
+_script = WarmPython(
+    "import s3fs, prefect.flow_engine, prefect.task_engine, prefect.client.orchestration, "
+    "prefect_tune.orchestration.record.experiment_flow, "
+    "prefect_tune.execution.driver.dask_executor, prefect_tune.tune_run; "
+    "from tests.warm_python import start_helpers_warm; start_helpers_warm().__enter__()"
+)
+
+
+def start_script(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+    """Start a user's script that has imported Prefect and Dask; its helpers are forked, too.
+
+    Args:
+        command: As for `WarmPopen`.
+        **options: Those of `subprocess.Popen`.
+    """
+    return WarmPopen(_script, command, **options)

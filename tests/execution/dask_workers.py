@@ -5,20 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 
-from tests.warm_python import ForkedProcess, WarmPython
+from tests.warm_python import WarmPopen, WarmPython
 
 _MAIN = "from distributed.cli.dask_{} import main; main()"
-_SHARES_HELPERS = (
-    "from tests.warm_python import start_helpers_warm; start_helpers_warm().__enter__()"
-)
 _DASK = (
     # Dask's own use of NVML wants more than the stand-in of tests has.
     "import dask; dask.config.set({'distributed.diagnostics.nvml': False}); "
     "import distributed.cli.dask_scheduler, distributed.cli.dask_worker"
 )
-_dask = WarmPython(f"{_DASK}, prefect_tune.execution.node.entry, prefect_tune.execution.node.agent")
+_dask = WarmPython(
+    f"{_DASK}, prefect_tune.execution.node.entry, prefect_tune.execution.node.agent; "
+    "from tests.warm_python import start_helpers_warm; start_helpers_warm().__enter__()"
+)
 #: For tests that hide the package from a worker, or change it.
 _only_dask = WarmPython(_DASK)
 
@@ -26,7 +28,7 @@ _only_dask = WarmPython(_DASK)
 @contextlib.contextmanager
 def dask_worker(
     scheduler: str, *arguments: str, before: str = "", **environment: str
-) -> Iterator[ForkedProcess]:
+) -> Iterator[WarmPopen]:
     """Run a worker inside; what is left of it then is killed.
 
     Args:
@@ -40,9 +42,7 @@ def dask_worker(
 
 
 @contextlib.contextmanager
-def dask_scheduler(
-    before: str = "", port: int | None = None
-) -> Iterator[tuple[ForkedProcess, str]]:
+def dask_scheduler(before: str = "", port: int | None = None) -> Iterator[tuple[WarmPopen, str]]:
     """Run a scheduler inside; yields it and its address, at which it may not answer yet."""
     where = ("--host", "127.0.0.1", "--port", str(port or free_port()))
     with _running("scheduler", before, where, {}) as process:
@@ -59,14 +59,16 @@ def free_port() -> int:
 @contextlib.contextmanager
 def _running(
     program: str, before: str, arguments: Sequence[str], environment: Mapping[str, str]
-) -> Iterator[ForkedProcess]:
+) -> Iterator[WarmPopen]:
     python = _only_dask if before else _dask
-    before = before or _SHARES_HELPERS
-    command = (f"import sys\n{before}\n{_MAIN.format(program)}", "--no-dashboard", *arguments)
-    with open(os.devnull, "r+") as nothing:
-        streams = (nothing.fileno(), 1, nothing.fileno())
-        variables = {**os.environ, **environment}
-        process = python.start(command, (), streams, variables)
+    code = f"import sys\n{before}\n{_MAIN.format(program)}"
+    process = WarmPopen(
+        python,
+        [sys.executable, "-c", code, "--no-dashboard", *arguments],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **environment},
+    )
     try:
         yield process
     finally:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ..warm_python import start_script
 from . import rerun_flows
 from .rerun_trainables import times_run
 from .served import Run, environment, kill, poll, serving
@@ -81,20 +82,20 @@ def test_a_task_that_is_retried_goes_on_with_its_sweep(cluster: None, tmp_path: 
 def retry(flow_run_id: Any) -> None:
     """`prefect flow-run retry` of a flow run without a deployment."""
     entrypoint = "tests/integration/rerun_flows.py:pipeline"
-    subprocess.run(
+    process = start_script(
         [sys.executable, "-m", "prefect", "flow-run", "retry", str(flow_run_id), "-e", entrypoint],
         env=environment(),
-        check=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    assert process.wait() == 0
 
 
 def test_a_killed_script_goes_on_when_its_flow_run_is_retried(client: Any, tmp_path: Path) -> None:
     from prefect.states import Crashed
 
     code = f"from tests.integration.rerun_flows import pipeline; pipeline({str(tmp_path)!r})"
-    process = subprocess.Popen([sys.executable, "-c", code], env=environment())
+    process = start_script([sys.executable, "-c", code], env=environment())
     poll((tmp_path / "waiting").exists, process)
     process.kill()
     process.wait()

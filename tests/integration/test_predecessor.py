@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 
 import prefect_tune as tune
 
+from ..warm_python import start_script
 from .served import environment, poll
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
@@ -49,7 +49,7 @@ def test_it_is_marked_as_crashed_and_says_which_goes_on(
 ) -> None:
     known = flow_runs(client).keys()
     code = f"from tests.integration.test_predecessor import sweep; sweep({str(tmp_path)!r})"
-    process = subprocess.Popen([sys.executable, "-c", code], env=environment())
+    process = start_script([sys.executable, "-c", code], env=environment())
     poll((tmp_path / "waiting").exists, process)
     process.kill()
     process.wait()

@@ -19,6 +19,7 @@ from prefect_tune.blocks import TuneStorage
 from ..clouds.bucket import CloudBucket
 from ..clouds.webhdfs import webhdfs_server
 from ..s3.endpoint import Bucket
+from ..warm_python import start_script
 
 SCRIPT = """
 import json, sys, time
@@ -73,7 +74,7 @@ def start(
         "TUNE_CLOUD_SYNC_S": "1",
         "TUNE_RESULT_DIR": str(here),
     }
-    return subprocess.Popen(
+    return start_script(
         [sys.executable, str(script), str(here), url, json.dumps(dict(block)), mode],
         stdout=subprocess.PIPE,
         text=True,

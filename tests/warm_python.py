@@ -338,3 +338,11 @@ def start_script(command: Sequence[str], **options: Any) -> subprocess.Popen[Any
         **options: Those of `subprocess.Popen`.
     """
     return WarmPopen(_script, command, **options)
+
+
+def run_script(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[Any]:
+    """Run a script as `start_script` does, to its end, and capture what it prints."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with start_script(command, **pipes, **options) as process:
+        out, err = process.communicate(timeout=100)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)

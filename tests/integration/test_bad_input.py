@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import threading
 
@@ -21,6 +20,7 @@ from prefect_tune.error import (
 from prefect_tune.execution.cluster import existing
 from prefect_tune.storage.experiment_dir import ExperimentDir
 
+from ..warm_python import run_script
 from . import trainables
 
 NAN = float("nan")
@@ -116,9 +116,7 @@ def test_an_unreachable_prefect_api(tmp_path):
         "PREFECT_API_URL": "http://127.0.0.1:9/api",
         "TUNE_RESULT_DIR": str(tmp_path / "results"),
     }
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=100
-    )
+    done = run_script([sys.executable, "-c", script], env=environment)
     assert done.returncode == 1
     assert "PrefectUnavailable" in done.stderr
     assert "http://127.0.0.1:9/api" in done.stderr

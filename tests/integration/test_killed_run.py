@@ -17,6 +17,8 @@ from prefect_tune.coordinator.events import ResultReported
 from prefect_tune.coordinator.records import decode_event
 from prefect_tune.storage.journal.file import JOURNAL_FILE, LocalJournal
 
+from ..warm_python import start_script
+
 SCRIPT = """
 import sys, time
 import prefect_tune as tune
@@ -41,7 +43,7 @@ tune.run(endless, config={"x": tune.grid_search([1, 2])}, name="killed", verbose
 @pytest.fixture
 def killed(tmp_path: Path) -> set[int]:
     """Kills a run after a good number of results; gives the pids of its trials."""
-    process = subprocess.Popen(
+    process = start_script(
         [sys.executable, "-c", SCRIPT, str(tmp_path)], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import signal
-import subprocess
 import sys
 import textwrap
 
 import pytest
 from tensorboardX.proto.event_pb2 import Event
+
+from ..warm_python import run_script
 
 SCRIPT = """
     import os, signal, sys, time
@@ -67,9 +68,7 @@ def drawn(directory):
 )
 def test_everything_up_to_the_end_is_in_all_files(tmp_path, how, status, said):
     script = textwrap.dedent(SCRIPT)
-    done = subprocess.run(
-        [sys.executable, "-c", script, how, str(tmp_path)], capture_output=True, text=True
-    )
+    done = run_script([sys.executable, "-c", script, how, str(tmp_path)])
     assert done.returncode == status, done.stderr
     assert said in done.stdout + done.stderr
     (directory,) = (path.parent for path in tmp_path.glob("e/*/result.json"))

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -19,6 +18,7 @@ import pytest
 
 import prefect_tune as tune
 
+from ..warm_python import start_script
 from . import trainables
 
 
@@ -172,40 +172,27 @@ def test_no_more_trials_run_than_the_limit_of_a_tag_says(
     assert {run.state_name for run in runs} == {"Completed"}
 
 
-def run_script(code: str, home: Path, **environment: str) -> subprocess.Popen[str]:
-    path = home / "script.py"
-    path.write_text(textwrap.dedent(code))
-    return subprocess.Popen(
-        [sys.executable, str(path)],
-        cwd=home,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
 def test_without_prefect_it_is_never_imported(tmp_path: Path) -> None:
-    process = run_script(
-        """
+    code = """if True:
         import sys
         import prefect_tune as tune
 
-        if __name__ == "__main__":
-            tune.run(lambda config: {"a": 1}, config={}, storage_path="results", verbose=0)
-            print("prefect" in sys.modules)
-        """,
-        tmp_path,
-        PREFECT_TUNE_ORCHESTRATE="0",
+        tune.run(lambda config: {"a": 1}, config={}, storage_path="results", verbose=0)
+        print("prefect" in sys.modules)
+    """
+    environment = {**os.environ, "PREFECT_TUNE_ORCHESTRATE": "0"}
+    out = subprocess.check_output(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, text=True
     )
-    out, _ = process.communicate(timeout=60)
     assert out.splitlines()[-1] == "False"
 
 
 def test_sigterm_ends_the_flow_run_in_order(prefect_api: str, client: Any, tmp_path: Path) -> None:
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
-    process = run_script(
-        """
+    script = tmp_path / "script.py"
+    script.write_text(
+        """if True:
         import time
         import prefect_tune as tune
 
@@ -223,9 +210,10 @@ def test_sigterm_ends_the_flow_run_in_order(prefect_api: str, client: Any, tmp_p
         if __name__ == "__main__":
             tune.run(train, config={}, name="terminated", storage_path="results", verbose=0,
                      callbacks=[Told()])
-        """,
-        tmp_path,
-        PREFECT_API_URL=prefect_api,
+        """
+    )
+    process = start_script(
+        [sys.executable, str(script)], cwd=tmp_path, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     while "result" not in process.stdout.readline():

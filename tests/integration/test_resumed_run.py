@@ -18,6 +18,8 @@ from prefect_tune.coordinator.records import decode_event
 from prefect_tune.storage.journal.file import JOURNAL_FILE, LocalJournal
 from prefect_tune.storage.journal.header import parse_header
 
+from ..warm_python import start_script
+
 SCRIPT = """
 import os, sys, time
 import prefect_tune as tune
@@ -40,7 +42,7 @@ print("best", analysis.best_config, len(analysis.trials))
 
 
 def start(path: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    return start_script(
         [sys.executable, "-c", SCRIPT, str(path)], stdout=subprocess.PIPE, text=True
     )
 

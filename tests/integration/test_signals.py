@@ -14,6 +14,8 @@ import pytest
 import prefect_tune as tune
 from prefect_tune.engine.signals import handle_signals
 
+from ..warm_python import start_script
+
 SCRIPT = """
 import sys, time
 import prefect_tune as tune
@@ -54,7 +56,7 @@ except tune.ExperimentInterrupted as error:
 def test_a_signal_ends_the_sweep_and_keeps_its_results(
     tmp_path: Path, number: int, status: int, raises: str, outcome: str
 ):
-    process = subprocess.Popen(
+    process = start_script(
         [sys.executable, "-c", SCRIPT, str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -124,7 +126,7 @@ asyncio.run(main()) if sys.argv[2] == "async" else sweep()
 
 @pytest.mark.parametrize("way", ["sync", "async"])
 def test_a_second_ctrl_c_waits_for_nobody(tmp_path: Path, way: str):
-    process = subprocess.Popen(
+    process = start_script(
         [sys.executable, "-c", STUBBORN, str(tmp_path), way],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

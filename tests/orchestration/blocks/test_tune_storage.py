@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.filesystem.block_options import storage_options
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
+from tests.warm_python import run_script
 
 SECRET = "wJalrXUtnFEMI-not-to-be-seen"
 
@@ -227,8 +227,7 @@ class TestSaved:
             "from prefect_tune.filesystem.blocks import resolve_block\n"
             "print(resolve_block('tune-storage/unit-tests')['secret'])\n"
         )
-        out = subprocess.check_output([sys.executable, "-c", code], text=True)
-        assert out.strip() == SECRET
+        assert run_script([sys.executable, "-c", code]).stdout.strip() == SECRET
 
     def test_a_remote_file_system_block_will_do(self, prefect_api: str) -> None:
         RemoteFileSystem(basepath="s3://b/c", settings={"secret": SECRET}).save(

@@ -59,15 +59,16 @@ class SimulatedController:
     def __init__(self, slots: int) -> None:
         self.free_slots = slots
         self._trials: dict[str, Trial] = {}
+        self._live: dict[str, Trial] = {}
 
     def get_trials(self) -> list[Trial]:
         return list(self._trials.values())
 
     def get_live_trials(self) -> list[Trial]:
-        return [trial for trial in self._trials.values() if not trial.is_finished()]
+        return list(self._live.values())
 
     def get_waiting_trials(self) -> list[Trial]:
-        return [trial for trial in self._trials.values() if trial.status in (PENDING, PAUSED)]
+        return [trial for trial in self._live.values() if trial.status in (PENDING, PAUSED)]
 
     def get_trial(self, trial_id: str) -> Trial | None:
         return self._trials.get(trial_id)
@@ -106,11 +107,12 @@ class SimulatedController:
 
     def add(self, trial: Trial) -> None:
         """Add a new trial."""
-        self._trials[trial.trial_id] = trial
+        self._trials[trial.trial_id] = self._live[trial.trial_id] = trial
 
     def finish(self, trial: Trial) -> None:
         """End a trial, which will not run again."""
         trial.status = TERMINATED
+        self._live.pop(trial.trial_id, None)
 
 
 class _Present:

@@ -4,7 +4,7 @@ import json
 
 import prefect_tune as tune
 from prefect_tune.search import Searcher
-from prefect_tune.search.wrapper import Repeater
+from prefect_tune.search.repeater import Repeater
 
 
 class Steps(Searcher):

@@ -81,6 +81,7 @@ class _Run:
     limit: float = math.inf
 
 
+@dataclass(eq=False)
 class PlainSweep:
     """Runs one sweep of trials that start, report and end.
 
@@ -104,37 +105,30 @@ class PlainSweep:
         hours_used: Hours for which they have held each resource.
     """
 
-    def __init__(
-        self,
-        setup: ExperimentSetup,
-        resources: Resources,
-        program: Program,
-        options: CoordinatorOptions,
-        controller: ControllerView,
-        nodes: Sequence[Node],
-        start_s: float,
-        keeps_results: bool,
-        batch: int,
-    ) -> None:
+    setup: ExperimentSetup
+    resources: Resources
+    program: Program
+    options: CoordinatorOptions
+    controller: ControllerView
+    nodes: Sequence[Node]
+    start_s: float
+    keeps_results: bool
+    batch: int
+
+    def __post_init__(self) -> None:
+        setup = self.setup
         self.trials: list[Trial] = []
         self.summary = SimulationSummary()
         self.histories: dict[str, list[dict[str, Any]]] = {}
         self.now = self.hours = 0.0
         self.hours_used: dict[str, float] = defaultdict(float)
         self._source = setup.source
-        self._resources = resources
-        self._program = program
-        self._options = options
         self._scheduler = copy.deepcopy(setup.scheduler)
         self._stopper: Stopper | None = (
             None if type(setup.stopper) is NoopStopper else setup.stopper
         )
-        self._controller = controller
-        self._start_s = start_s
-        self._keeps_results = keeps_results
-        self._batch = batch
         self._placer = Placer()
-        self._placer.update(nodes, ())
+        self._placer.update(self.nodes, ())
         self._running: dict[str, _Run] = {}
         self._waiting: Trial | None = None
         #: What comes later: time, order and trial; and what comes now, behind what came before.
@@ -184,7 +178,7 @@ class PlainSweep:
         try:
             self._waiting = self._suggest()
             while self._waiting is not None:
-                slot = self._placer.reserve(self._resources)
+                slot = self._placer.reserve(self.resources)
                 if slot is None:
                     break
                 self._launch(self._waiting, slot)
@@ -207,9 +201,9 @@ class PlainSweep:
         found = self._source.next()
         if not isinstance(found, Suggestion):
             return None
-        trial = new_trial(suggestion_event(found, self._resources, self.now), self._options)
+        trial = new_trial(suggestion_event(found, self.resources, self.now), self.options)
         self.trials.append(trial)
-        self._scheduler.on_trial_add(self._controller, trial)
+        self._scheduler.on_trial_add(self.controller, trial)
         return trial
 
     def _launch(self, trial: Trial, slot: Slot) -> None:
@@ -219,7 +213,7 @@ class PlainSweep:
         run = self._running[trial.trial_id] = _Run(trial, slot, self.now, self._begin)
         self._set_limit(run)
         self.summary.num_attempts += 1
-        self._schedule(run, self.now + self._start_s)
+        self._schedule(run, self.now + self.start_s)
 
     def _schedule(self, run: _Run, time: float) -> None:
         """Have a trial do what is next at a time."""
@@ -241,7 +235,7 @@ class PlainSweep:
 
     def _begin(self, run: _Run) -> None:
         run.trial.location = f"{run.slot.node}:0"
-        run.steps = iter(self._program(run.trial.config))
+        run.steps = iter(self.program(run.trial.config))
         self._go_on(run)
 
     def _go_on(self, run: _Run) -> None:
@@ -262,7 +256,7 @@ class PlainSweep:
         """
         rows, steps, limit, names = run.rows, run.steps, run.limit, self._names
         begin = count = len(rows)
-        most = begin + self._batch
+        most = begin + self.batch
         now = self.now
         total = rows[-1][-2] if count else 0.0
         waits = False
@@ -301,7 +295,7 @@ class PlainSweep:
     def _learn_names(self, metrics: dict[str, Any]) -> tuple[str, ...]:
         """Note the names of the metrics at the first result; all others must have the same."""
         names = tuple(metrics)
-        wanted = {*self._options.metrics, *((self._metric,) if self._metric else ())}
+        wanted = {*self.options.metrics, *((self._metric,) if self._metric else ())}
         if self._blank or _RESERVED.intersection(names) or not wanted <= {*names}:
             raise _Unforeseen
         self._names = names
@@ -361,7 +355,7 @@ class PlainSweep:
         if not goes_on:
             self._end_attempt(run)
         self._count_results(run, first, last)
-        if self._keeps_results:
+        if self.keeps_results:
             self._keep_result(run, self._result(run, last, self.now))
         if not goes_on:
             self._finish(run)
@@ -374,9 +368,9 @@ class PlainSweep:
         result = self._result(run, count, self.now)
         stops = self._stopper is not None and self._stopper(trial.trial_id, result)
         if not stops:
-            answer = self._scheduler.on_trial_result(self._controller, trial, result)
+            answer = self._scheduler.on_trial_result(self.controller, trial, result)
             stops = answer == self._scheduler.STOP
-        if self._keeps_results:
+        if self.keeps_results:
             self._keep_result(run, result)
         if stops:
             run.next = self._stop
@@ -409,7 +403,7 @@ class PlainSweep:
         """End a trial's attempt."""
         hours = (self.now - run.launched) / 3600
         self.hours += hours
-        for name, milli in self._resources.milli:
+        for name, milli in self.resources.milli:
             self.hours_used[name] += hours * milli / MILLI
         del self._running[run.trial.trial_id]
         close = getattr(run.steps, "close", None)
@@ -433,7 +427,7 @@ class PlainSweep:
         else:
             trial.last_result = result
             trial.compact()
-        self._scheduler.on_trial_complete(self._controller, trial, result)
+        self._scheduler.on_trial_complete(self.controller, trial, result)
 
     def _reuse_slot(self, run: _Run) -> None:
         """Give the slot of a trial that has ended to the one that waits for it."""
@@ -445,7 +439,7 @@ class PlainSweep:
         slot: Slot | None = run.slot
         if run.slot.devices or run.slot.others:
             self._placer.release(run.slot)
-            slot = self._placer.reserve(self._resources)
+            slot = self._placer.reserve(self.resources)
         if slot is not None:
             self._launch(self._waiting, slot)
             self._waiting = self._suggest()

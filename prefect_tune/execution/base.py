@@ -117,11 +117,9 @@ class Backpressure(Protocol):
     @property
     def full(self) -> bool:
         """True while the driver should not get more events."""
-        ...
 
     def when_room(self, resume: Callable[[], None]) -> None:
         """Call `resume`, once and from any thread, when the driver accepts events again."""
-        ...
 
 
 @runtime_checkable
@@ -130,7 +128,6 @@ class Paced(Protocol):
 
     def pace(self, driver: Backpressure) -> None:
         """Set the driver whose backlog makes trials wait; called before `open`."""
-        ...
 
 
 class Executor(Protocol):
@@ -142,7 +139,6 @@ class Executor(Protocol):
         Raises:
             InsufficientResources: If no node has enough; the message says what each node has.
         """
-        ...
 
     def open(
         self,
@@ -163,26 +159,21 @@ class Executor(Protocol):
         Raises:
             ClusterError: If no node can run it (other versions, trainable not importable, ...).
         """
-        ...
 
     def capacity(self) -> tuple[Node, ...]:
         """Return the current nodes and their resources."""
-        ...
 
     def launch(self, launch: Launch, place: TrialPlace) -> Future[AttemptEnded]:
         """Start an attempt; emits `AttemptStarted`, `ResultReported` ..., `AttemptEnded`.
 
         The future resolves to the same `AttemptEnded`; it never raises for a failed trial.
         """
-        ...
 
     def decide(self, decisions: Sequence[Decide]) -> None:
         """Send decisions about attempts to their nodes."""
-        ...
 
     def kill(self, kills: Sequence[Kill]) -> None:
         """Start to end attempts: by a request, then SIGTERM, then SIGKILL."""
-        ...
 
     def show_demand(self, waiting: Mapping[Resources, int]) -> None:
         """Tell the cluster how many trials wait for resources, so that it can grow.
@@ -190,12 +181,9 @@ class Executor(Protocol):
         Args:
             waiting: How many trials wait for each request.
         """
-        ...
 
     def dashboard(self) -> str | None:
         """Return the address of the cluster's own dashboard; None if it has none."""
-        ...
 
     def close(self) -> None:
         """End the experiment's remaining attempts, and disconnect from the nodes."""
-        ...

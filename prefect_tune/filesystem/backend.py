@@ -72,19 +72,15 @@ class Backend(Protocol):
 
     def read(self, path: str, timeout: float) -> bytes:
         """Read a whole file."""
-        ...
 
     def read_range(self, path: str, start: int, end: int, version: str, timeout: float) -> bytes:
         """Read bytes `start` to `end` (exclusive) of a file, if it still has this version."""
-        ...
 
     def write(self, path: str, data: bytes, timeout: float) -> None:
         """Write or replace a file, atomically."""
-        ...
 
     def stat(self, path: str, timeout: float) -> Entry:
         """Return size and version of one file."""
-        ...
 
     def list(self, path: str, page: str, timeout: float) -> tuple[dict[str, Entry], str]:
         """List files below a path, at any depth, with paths relative to the base path.
@@ -97,19 +93,15 @@ class Backend(Protocol):
         Returns:
             The files of one page, and the token for the next page; "" after the last.
         """
-        ...
 
     def delete(self, path: str, timeout: float) -> None:
         """Delete one file."""
-        ...
 
     def remove_directories(self, path: str, timeout: float) -> None:
         """Remove the empty directories below a path, if the file system has directories."""
-        ...
 
     def begin_upload(self, local: Path, size: int, path: str, timeout: float) -> Upload:
         """Begin to upload a local file."""
-        ...
 
 
 def part_size(size: int) -> int:

@@ -50,11 +50,9 @@ class OutageWatch(Protocol):
 
     def on_failure(self, problem: str) -> None:
         """Note that a request has been failing for a while and is retried."""
-        ...
 
     def on_success(self) -> None:
         """Note that a request has succeeded."""
-        ...
 
 
 class Retry:

@@ -64,38 +64,30 @@ class Store(Protocol):
     @property
     def location(self) -> Location:
         """The directory that paths are relative to."""
-        ...
 
     def read(self, rel: str) -> bytes | None:
         """Read a whole file; None if it does not exist."""
-        ...
 
     def write(self, rel: str, data: bytes) -> None:
         """Write or replace a file."""
-        ...
 
     def sizes(self, rel: str = "") -> dict[str, int]:
         """Return paths (relative to `rel`) and sizes of all files below a directory.
 
         A directory that does not exist is empty. Temporary files are left out.
         """
-        ...
 
     def exists(self, rel: str) -> bool:
         """Return True if a file exists; directories do not count."""
-        ...
 
     def delete(self, rels: Iterable[str]) -> None:
         """Delete files, in parallel; missing files are ignored."""
-        ...
 
     def delete_tree(self, rel: str) -> None:
         """Delete everything below a directory, if it exists."""
-        ...
 
     def put_file(self, local: str | os.PathLike[str], rel: str) -> None:
         """Copy a local file to the store; an existing file is replaced."""
-        ...
 
     def get_file(self, rel: str, local: str | os.PathLike[str]) -> None:
         """Copy a file to a local path, atomically; its directory is created.
@@ -103,7 +95,6 @@ class Store(Protocol):
         Raises:
             NotFound: If there is no such file.
         """
-        ...
 
     def put_tree(
         self,
@@ -121,7 +112,6 @@ class Store(Protocol):
                 ones are skipped.
             names: Files to copy (relative to `local_dir`); None copies all.
         """
-        ...
 
     def get_tree(
         self, rel: str, local_dir: str | os.PathLike[str], wanted: Wanted | None = None
@@ -133,7 +123,6 @@ class Store(Protocol):
             local_dir: The local directory.
             wanted: Selects files by path (relative to `rel`) and size; None copies all.
         """
-        ...
 
 
 def split_last(names: Iterable[str], last: Iterable[str]) -> tuple[list[str], list[str]]:

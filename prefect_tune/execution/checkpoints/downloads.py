@@ -49,11 +49,17 @@ class Downloads:
             StorageError: If the checkpoint cannot be downloaded.
         """
         url = str(location / path)
+
+        def on_done(task: asyncio.Task[Path]) -> None:
+            del self._under_way[url]
+            if not task.cancelled():
+                task.exception()  # marks it as retrieved: all callers may have been cancelled
+
         task = self._under_way.get(url)
         if task is None:
             task = asyncio.create_task(self._download(location, path, sibling))
             self._under_way[url] = task
-            task.add_done_callback(lambda task: self._on_done(url, task))
+            task.add_done_callback(on_done)
         # The caller may be cancelled while others still wait for the checkpoint.
         return await asyncio.shield(task)
 
@@ -61,12 +67,9 @@ class Downloads:
         """Cancel running downloads and delete all downloaded checkpoints."""
         for task in self._under_way.values():
             task.cancel()
-        await asyncio.to_thread(_remove_area, self._area)
-
-    def _on_done(self, url: str, task: asyncio.Task[Path]) -> None:
-        del self._under_way[url]
-        if not task.cancelled():
-            task.exception()  # marks it as retrieved: all callers may have been cancelled
+        await asyncio.to_thread(remove_tree, self._area)
+        with contextlib.suppress(OSError):  # other agents use the folder, or it does not exist
+            self._area.parent.rmdir()
 
     async def _download(self, location: Location, path: str, sibling: Path | None) -> Path:
         # Different locations have checkpoints of the same name.
@@ -104,9 +107,3 @@ def _copy(source: Path, target: Path) -> bool:
     finally:
         remove_tree(temporary)
     return True
-
-
-def _remove_area(area: Path) -> None:
-    remove_tree(area)
-    with contextlib.suppress(OSError):  # other agents use the folder, or it does not exist
-        area.parent.rmdir()

@@ -8,6 +8,7 @@ import posixpath
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.checkpoints.downloads import Downloads
@@ -87,7 +88,11 @@ class NodeCheckpoints:
         if location.is_local:
             return await self._route_of(location.path).fetch(location.path)
         parent, name = posixpath.split(checkpoint)
-        return await self._downloads.download(self._opened_like_storage(Location(parent)), name)
+        place, storage = Location(parent), self._env.storage
+        if storage is not None and urlsplit(storage.url).scheme == urlsplit(parent).scheme:
+            # Another experiment's checkpoint in the same kind of storage needs the same options.
+            place = dataclasses.replace(storage, url=parent)
+        return await self._downloads.download(place, name)
 
     def release(self, checkpoint: str | None) -> None:
         """Allow the deletion of a fetched checkpoint, because its attempt has ended."""
@@ -105,17 +110,6 @@ class NodeCheckpoints:
             await self._driver.close(patience)
         self.transfers.close()
         await self._downloads.close()
-
-    def _opened_like_storage(self, location: Location) -> Location:
-        """Return a location with the storage's options, if it has the same protocol."""
-        storage = self._env.storage
-        if storage is None or _protocol(storage) != _protocol(location):
-            return location
-        return dataclasses.replace(storage, url=location.url)
-
-
-def _protocol(location: Location) -> str:
-    return location.url.partition("://")[0]
 
 
 class CheckpointHandoff:

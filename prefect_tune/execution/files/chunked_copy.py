@@ -39,19 +39,15 @@ class FilePlace(Protocol):
 
     async def read(self, pieces: Sequence[Piece]) -> Contents:
         """Read parts of files; a part is shorter if its file ends before."""
-        ...
 
     async def write(self, pieces: Sequence[Piece], data: Contents) -> None:
         """Write parts of files into a directory for an incoming checkpoint."""
-        ...
 
     async def publish(self, arrived: str, path: str) -> None:
         """Rename an incoming checkpoint to its final name, if it is complete."""
-        ...
 
     async def discard(self, arrived: str) -> None:
         """Remove the directory of an incoming checkpoint."""
-        ...
 
 
 class LocalDirectory(FilePlace):

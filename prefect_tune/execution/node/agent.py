@@ -7,7 +7,7 @@ import contextlib
 import functools
 import pickle
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,6 @@ from prefect_tune.execution.files.node_directory import NodeDirectory
 from prefect_tune.execution.files.node_service import NodeFiles, file_handlers
 from prefect_tune.execution.launch.spawner import AttemptSpawner
 from prefect_tune.execution.launch.zygote_client import claim_zygote
-from prefect_tune.execution.node.bundles import NodeBundles
 from prefect_tune.execution.node.experiment import NodeExperiment
 from prefect_tune.execution.node.gpu_allocator import GpuAllocator, GpuClaims
 from prefect_tune.execution.node.sigterm import LeavingAtSigterm
@@ -37,6 +36,8 @@ from prefect_tune.trainable.shipping.local_modules import import_places
 _TEARDOWN_S = 5.0
 #: Seconds within which a worker has to accept the connection of another one.
 _CONNECT_S = 8.0
+
+_Reply = dict[str, Any]
 
 
 class TrialAgent:
@@ -69,15 +70,17 @@ class TrialAgent:
         self._offers = {MEMORY: float(memory), **model_label(own)}
         self._handlers: dict[str, Callable[..., Any]] = {
             requests.OPEN: self.open,
-            requests.COLLECT: self.collect,
-            requests.CONTROL: self.control,
+            requests.COLLECT: self._for_open(_collect),
+            requests.CONTROL: self._for_open(_control),
             requests.CLOSE: self.close,
             requests.DATA: self.write_data,
-            requests.RESERVED: self._handler_of(NodeBundles.reserved),
-            requests.CALL: self._handler_of(NodeBundles.run),
+            # What agents of other nodes ask for.
+            requests.RESERVED: self._for_open(_reserved),
+            requests.CALL: self._for_open(_call),
             requests.END_CALL: self.end_call,
             requests.LEAVE: self.leave,
-            requests.OFFERS: self.offers,
+            # What this worker has without declaring it: memory, and the model of its GPUs.
+            requests.OFFERS: lambda: self._offers,
             **file_handlers(self._files),
         }
         worker.handlers.update(self._handlers)
@@ -100,10 +103,6 @@ class TrialAgent:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_TEARDOWN_S):
                 await asyncio.gather(*(e.gone() for e in self._experiments.values()))
-
-    def offers(self) -> dict[str, float]:
-        """Return what this worker has without declaring it: memory, and the model of its GPUs."""
-        return self._offers
 
     async def leave(self, reason: str = "its worker is told to end") -> None:
         """Let all attempts checkpoint and end before the worker does, and wait for that."""
@@ -178,7 +177,16 @@ class TrialAgent:
         if earlier is not None:
             earlier.close()
         self._experiments[loaded.experiment_id] = experiment
-        return self._describe(experiment)
+        return {
+            "devices": self._gpus.devices,
+            "visible_gpus": self._visible_gpus,
+            "others_gpus": self._others_gpus,
+            "offers": self._offers,
+            "hostname": socket.gethostname(),
+            "places": import_places(),
+            "shared": experiment.files is None,
+            "load": (experiment.load.held, experiment.load.obstacle),
+        }
 
     async def write_data(self, experiment_id: str, offset: int, data: bytes) -> dict[str, Any]:
         """Receive a part of a trainable's large objects; ``{"error": text}`` if it fails."""
@@ -187,22 +195,6 @@ class TrialAgent:
         except (KeyError, StorageError) as error:
             return {"error": str(error)}
         return {}
-
-    async def collect(
-        self, experiment_id: str, acknowledged: int, patience: float
-    ) -> dict[str, Any]:
-        """Return the next batch of reports; ``{"gone": True}`` if the experiment is not open."""
-        experiment = self._open_experiment(experiment_id)
-        if experiment is None:
-            return {"gone": True}
-        number, reports = await experiment.collect(acknowledged, patience)
-        return {"number": number, "reports": encode_reports(reports)}
-
-    def control(self, experiment_id: str, messages: bytes) -> None:
-        """Carry out pickled `Decide` and `Kill` commands."""
-        experiment = self._open_experiment(experiment_id)
-        if experiment is not None:
-            experiment.control(pickle.loads(messages))
 
     async def close(self, experiment_id: str) -> None:
         """End an experiment's remaining attempts, and close the experiment."""
@@ -234,21 +226,12 @@ class TrialAgent:
         # Dask cancels it when the worker closes; then the attempt may have to write a checkpoint.
         await asyncio.shield(asyncio.ensure_future(experiment.bundles.reserve(request)))
 
-    # -- what agents of other nodes ask for -------------------------------------------------------
+    def _for_open(self, work: Callable[..., Awaitable[_Reply]]) -> Callable[..., Any]:
+        """Return a handler that answers ``{"gone": True}`` if the experiment is not open."""
 
-    def _handler_of(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a handler that calls a method of `NodeBundles` for an attempt."""
-
-        async def handle(
-            experiment_id: str, attempt: tuple[str, int], **arguments: Any
-        ) -> dict[str, Any]:
+        async def handle(experiment_id: str, **arguments: Any) -> _Reply:
             experiment = self._open_experiment(experiment_id)
-            if experiment is None:
-                return {"gone": True}
-            reply: dict[str, Any] = await method(
-                experiment.bundles, AttemptKey._make(attempt), **arguments
-            )
-            return reply
+            return {"gone": True} if experiment is None else await work(experiment, **arguments)
 
         return handle
 
@@ -269,18 +252,6 @@ class TrialAgent:
         reply = self._handlers[operation](**arguments)
         return await reply if asyncio.iscoroutine(reply) else reply
 
-    def _describe(self, experiment: NodeExperiment) -> dict[str, Any]:
-        return {
-            "devices": self._gpus.devices,
-            "visible_gpus": self._visible_gpus,
-            "others_gpus": self._others_gpus,
-            "offers": self._offers,
-            "hostname": socket.gethostname(),
-            "places": import_places(),
-            "shared": experiment.files is None,
-            "load": (experiment.load.held, experiment.load.obstacle),
-        }
-
     def _files(self, experiment_id: str) -> NodeFiles | None:
         experiment = self._open_experiment(experiment_id)
         return None if experiment is None else experiment.files
@@ -297,3 +268,23 @@ class TrialAgent:
             del self._experiments[experiment_id]
             return None
         return experiment
+
+
+async def _collect(experiment: NodeExperiment, acknowledged: int, patience: float) -> _Reply:
+    """Return the next batch of reports."""
+    number, reports = await experiment.collect(acknowledged, patience)
+    return {"number": number, "reports": encode_reports(reports)}
+
+
+async def _control(experiment: NodeExperiment, messages: bytes) -> _Reply:
+    """Carry out pickled `Decide` and `Kill` commands."""
+    experiment.control(pickle.loads(messages))
+    return {}
+
+
+async def _reserved(experiment: NodeExperiment, attempt: tuple[str, int]) -> _Reply:
+    return await experiment.bundles.reserved(AttemptKey._make(attempt))
+
+
+async def _call(experiment: NodeExperiment, attempt: tuple[str, int], **arguments: Any) -> _Reply:
+    return await experiment.bundles.run(AttemptKey._make(attempt), **arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -45,25 +46,15 @@ def add_details(error: AttemptError, directory: Path, stderr: str) -> AttemptErr
         directory: The trial's directory.
         stderr: Last lines of standard error.
     """
-    return _with_disk(_with_stderr(error, stderr), directory)
-
-
-def _with_stderr(error: AttemptError, stderr: str) -> AttemptError:
     # Python also prints an exception that ends a program; it is not repeated.
     stderr = stderr.replace(error.traceback.strip(), "") if error.traceback else stderr
-    if not stderr.strip():
-        return error
-    parts = [error.traceback.rstrip(), f"Last lines of stderr:\n{stderr.strip()}"]
-    return replace(error, traceback="\n\n".join(filter(None, parts)))
-
-
-def _with_disk(error: AttemptError, directory: Path) -> AttemptError:
-    """Add that the trial's disk is full, which neither Python's error nor a signal says."""
-    try:
+    if stderr.strip():
+        parts = [error.traceback.rstrip(), f"Last lines of stderr:\n{stderr.strip()}"]
+        error = replace(error, traceback="\n\n".join(filter(None, parts)))
+    # Neither Python's error nor a signal says that the disk is full.
+    with contextlib.suppress(OSError):
         free = shutil.disk_usage(directory).free
-    except OSError:
-        return error
-    if free >= _FULL_BYTES and os.strerror(errno.ENOSPC) not in error.message:
-        return error
-    where = f"the disk of {directory} on {socket.gethostname()} has {free >> 20} MB left"
-    return replace(error, message=f"{error.message} ({where})")
+        if free < _FULL_BYTES or os.strerror(errno.ENOSPC) in error.message:
+            where = f"the disk of {directory} on {socket.gethostname()} has {free >> 20} MB left"
+            error = replace(error, message=f"{error.message} ({where})")
+    return error

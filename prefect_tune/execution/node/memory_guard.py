@@ -22,6 +22,12 @@ from prefect_tune.resources import GPU, MEMORY, MILLI, Resources
 _PERIOD_S = 1.0
 #: How many periods pass between two looks at worker and trials together.
 _TOTAL_PERIODS = 5
+_OVER_LIMIT = (
+    "trials and worker use {used} together, more than the worker's memory limit of {limit}. Dask "
+    "holds that limit against the worker's own process only. Give trials a share, e.g. "
+    '`resources_per_trial={{"memory": 2e9}}`: then as many run at once as there is memory for, and '
+    "one that uses more is ended."
+)
 
 
 @dataclass(eq=False)
@@ -103,7 +109,8 @@ class MemoryGuard:
             if self._limit and periods % _TOTAL_PERIODS == 0:
                 used = await asyncio.to_thread(_used_by_all, self._limit)
                 if used > self._limit:
-                    self._tell(NodeWarning(_total_warning(used, self._limit)))
+                    text = _OVER_LIMIT.format(used=_gb(used), limit=_gb(self._limit))
+                    self._tell(NodeWarning(text))
                     self._limit = None
             periods += 1
             await asyncio.sleep(_PERIOD_S)
@@ -143,15 +150,6 @@ def _find_excess(shares: Sequence[MemoryShare]) -> list[tuple[MemoryShare, Attem
 def _error(what: str, resource: str) -> AttemptError:
     return AttemptError(
         "memory", f'the trial {what} (`resources_per_trial={{"{resource}": ...}}`), and was ended'
-    )
-
-
-def _total_warning(used: int, limit: int) -> str:
-    return (
-        f"trials and worker use {_gb(used)} together, more than the worker's memory limit of "
-        f"{_gb(limit)}. Dask holds that limit against the worker's own process only. Give trials a "
-        'share, e.g. `resources_per_trial={"memory": 2e9}`: then as many run at once as there is '
-        "memory for, and one that uses more is ended."
     )
 
 

@@ -44,16 +44,16 @@ class TrialCgroup:
                 return None
             group = cls(parent / f"prefect_tune-trial-{pid}")
             group._path.mkdir(exist_ok=True)
-            try:
-                group._write("memory.max", str(limit))
-                group._write("memory.oom.group", "1")
-                with contextlib.suppress(OSError):  # there is no swap
-                    group._write("memory.swap.max", "0")
-                group._write("cgroup.procs", str(pid))
-            except OSError:
-                group.remove()
-                raise
         except OSError:
+            return None
+        try:
+            group._write("memory.max", str(limit))
+            group._write("memory.oom.group", "1")
+            with contextlib.suppress(OSError):  # there is no swap
+                group._write("memory.swap.max", "0")
+            group._write("cgroup.procs", str(pid))
+        except OSError:
+            group.remove()
             return None
         return group
 

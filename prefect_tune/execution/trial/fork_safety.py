@@ -6,6 +6,7 @@ or fail in the child, often rarely and far from the cause, so any sign of them m
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -69,16 +70,11 @@ def _cuda_is_initialised() -> bool:
         descriptors = list(Path("/proc/self/fd").iterdir())
     except OSError:
         return False
-    return any(
-        _target(descriptor).startswith(("/dev/nvidia", "/dev/kfd")) for descriptor in descriptors
-    )
-
-
-def _target(link: Path) -> str:
-    try:
-        return os.readlink(link)
-    except OSError:
-        return ""
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):  # the one of `iterdir` itself
+            if os.readlink(descriptor).startswith(("/dev/nvidia", "/dev/kfd")):
+                return True
+    return False
 
 
 def _extra_threads() -> list[str]:

@@ -23,7 +23,6 @@ from prefect_tune.trainable.distributed.member import (
 )
 from prefect_tune.trainable.distributed.worker import run_worker
 from prefect_tune.trainable.function import run_function, trainable_name, validate_trainable
-from prefect_tune.trainable.runtime.attempt import AttemptContext
 from prefect_tune.trainable.runtime.attempt_session import current_session
 from prefect_tune.trainable.session import checkpoint_dir
 from prefect_tune.trainable.trial_workers import TrialWorker, WorkerCall, trial_workers
@@ -127,8 +126,13 @@ class DistributedTrainable:
                 "the trial runs in a thread, and distributed training needs processes.",
                 'Leave out isolation="thread" and local_mode=True.',
             )
-        members = self._members(trial_workers())
-        start = functools.partial(_start, session.context)
+        bundles = trial_workers()
+        members = self._members(bundles)
+
+        def start(invitation: Invitation) -> WorkerCall:
+            bundle = bundles[invitation.member.bundle]
+            return bundle.start(run_worker, invitation, session.context)
+
         with (
             WorkerGroup(members, start, session.context.checkpoint, self._timeout_s) as group,
             group.training(),
@@ -166,10 +170,6 @@ class DistributedTrainable:
             )
             for rank, (bundle, number) in enumerate(places)
         ]
-
-
-def _start(context: AttemptContext, invitation: Invitation) -> WorkerCall:
-    return trial_workers()[invitation.member.bundle].start(run_worker, invitation, context)
 
 
 @contextlib.contextmanager

@@ -16,20 +16,10 @@ from prefect_tune.coordinator.events import Outcome
 from prefect_tune.experiment.checkpoints import CheckpointRules
 from prefect_tune.experiment.decision import NEVER, Action, RunUntil
 
-
-class Surroundings(Protocol):
-    """Picklable function that returns a context manager to run user code in."""
-
-    def __call__(
-        self, log: Callable[[bytes], None], whole_process: bool, /
-    ) -> AbstractContextManager[None]:
-        """Return the context manager.
-
-        Args:
-            log: Sends a line of the trial's log to the driver; may be called in any thread.
-            whole_process: False if other trials run in this process.
-        """
-        ...
+#: Picklable function that returns a context manager to run user code in. Its arguments: what sends
+#: a line of the trial's log to the driver, in any thread; and False if other trials run in this
+#: process.
+Surroundings = Callable[[Callable[[bytes], None], bool], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +84,6 @@ class Channel(Protocol):
 
         Once this returns, the report survives the attempt's death.
         """
-        ...
 
     def wait_decision(self) -> Decision:
         """Block until the next decision arrives.
@@ -102,15 +91,12 @@ class Channel(Protocol):
         Raises:
             ConnectionError: If the agent is gone.
         """
-        ...
 
     def poll_decision(self) -> Decision | None:
         """Return the next decision if one has arrived, else None; never blocks."""
-        ...
 
     def send_log(self, line: bytes) -> None:
         """Send a line of the trial's log; may be called in any thread."""
-        ...
 
     def announce_checkpoint(self, iteration: int) -> None:
         """Announce that a checkpoint is being written, before or after its report.
@@ -120,7 +106,6 @@ class Channel(Protocol):
         Args:
             iteration: `training_iteration` of the checkpoint's report.
         """
-        ...
 
     def send_checkpoint(self, seq: int, name: str, line: bytes) -> None:
         """Hand over a complete checkpoint in the trial directory.
@@ -134,7 +119,6 @@ class Channel(Protocol):
             name: Name of the checkpoint's directory in the trial directory.
             line: The checkpoint's result, as JSON.
         """
-        ...
 
     def start_call(self, bundle: int, call: bytes, ended: CallEnded) -> int:
         """Start a function in a bundle, in its own process, and return the number of the call.
@@ -144,11 +128,9 @@ class Channel(Protocol):
             call: The function and its arguments, pickled.
             ended: Told of its end.
         """
-        ...
 
     def end_call(self, bundle: int, number: int) -> None:
         """End such a function; may be called in any thread."""
-        ...
 
     def wait_uploaded(self, pending: int) -> None:
         """Block until at most `pending` checkpoints that were handed over are still uploading.
@@ -156,7 +138,6 @@ class Channel(Protocol):
         Raises:
             ConnectionError: If the agent is gone.
         """
-        ...
 
 
 class TrialEnding(SystemExit):

@@ -143,16 +143,20 @@ class Resources(Mapping[str, float]):
                 f"got {type(request).__name__}.",
                 'Give a dict such as {"cpu": 1, "gpu": 0.5} or a PlacementGroupFactory.',
             )
-        amounts: dict[str, int] = {}
+        given: list[tuple[Any, Any]] = []
         for name, amount in request.items():
             if name in ("custom_resources", "extra_custom_resources"):
-                nested: Mapping[str, Any] = amount or {}
-                for custom, value in nested.items():
-                    cls._add(amounts, custom, value, argument)
-            elif isinstance(name, str) and name.startswith("extra_"):
-                cls._add(amounts, name.removeprefix("extra_"), amount, argument)
+                given += (amount or {}).items()
             else:
-                cls._add(amounts, name, amount, argument)
+                given.append(
+                    (name.removeprefix("extra_") if isinstance(name, str) else name, amount)
+                )
+        amounts: dict[str, int] = {}
+        for name, amount in given:
+            if not isinstance(name, str) or not name:
+                raise InvalidArgument(argument, f"resource name {name!r}.", "Names are strings.")
+            key = canonical_name(name)
+            amounts[key] = amounts.get(key, 0) + to_milli(amount or 0, f'{argument}["{name}"]')
         amounts.setdefault(CPU, MILLI)
         return cls(tuple(sorted((name, value) for name, value in amounts.items() if value)))
 
@@ -162,13 +166,6 @@ class Resources(Mapping[str, float]):
         return cls(
             tuple(sorted((canonical_name(n), to_milli(v, n)) for n, v in units.items() if v))
         )
-
-    @staticmethod
-    def _add(amounts: dict[str, int], name: Any, amount: Any, argument: str) -> None:
-        if not isinstance(name, str) or not name:
-            raise InvalidArgument(argument, f"resource name {name!r}.", "Names are strings.")
-        key = canonical_name(name)
-        amounts[key] = amounts.get(key, 0) + to_milli(amount or 0, f'{argument}["{name}"]')
 
     def get_milli(self, name: str) -> int:
         """Amount of one resource in milli-units, 0 if it is not named."""

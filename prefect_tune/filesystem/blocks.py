@@ -1,4 +1,4 @@
-"""Loads storage options from a saved Prefect block by its slug.
+"""Storage options in Prefect blocks: loads them by a block's slug, and names them for fsspec.
 
 This package does not import Prefect. The function that loads blocks registers itself, or its module
 is imported when the first block is needed.
@@ -7,13 +7,22 @@ is imported when the first block is needed.
 from __future__ import annotations
 
 import importlib
+import json
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
-from prefect_tune.error import StorageError, TuneError
+from prefect_tune.error import InvalidArgument, StorageError, TuneError
 from prefect_tune.filesystem.failures import scrub
 from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.providers import (
+    ARROW_PROTOCOLS,
+    AZURE_PROTOCOLS,
+    GOOGLE_PROTOCOLS,
+    S3_PROTOCOLS,
+    WEBHDFS_PROTOCOLS,
+)
 
 #: Returns the options for fsspec in a saved block (slug ``tune-storage/NAME``), and the block's URL
 #: under the key ``url``.
@@ -93,3 +102,87 @@ def _register() -> None:
             f"a storage block is used, and {_REGISTERING_MODULE} cannot be imported here: {error}. "
             "Install prefect-tune with Prefect wherever the block is needed."
         ) from error
+
+
+def storage_options(
+    protocol: str,
+    *,
+    key: str | None = None,
+    secret: str | None = None,
+    token: str | None = None,
+    endpoint_url: str | None = None,
+    region: str | None = None,
+    further: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the options for fsspec, with the names that a protocol's file system uses.
+
+    Args:
+        protocol: Such as ``s3``.
+        key: Access key id, account or user.
+        secret: Secret key, account key or password.
+        token: Session token, SAS token or any other token.
+        endpoint_url: Address of the service.
+        region: Region of the bucket.
+        further: Options that are passed on unchanged and override the others.
+
+    Raises:
+        InvalidArgument: If `token` begins like the JSON of a key file but is not JSON.
+    """
+    client = {"region_name": region} if region and protocol in S3_PROTOCOLS else None
+    if protocol in S3_PROTOCOLS:
+        named: dict[str, Any] = {
+            "key": key,
+            "secret": secret,
+            "token": token,
+            "endpoint_url": endpoint_url,
+            "client_kwargs": client,
+        }
+    elif protocol in GOOGLE_PROTOCOLS:
+        named = {"endpoint_url": endpoint_url, "default_location": region}
+        named["token"] = _google_token(token)
+    elif protocol in (*AZURE_PROTOCOLS, "adl"):
+        named = _azure(key, secret, token, endpoint_url)
+    elif protocol in (*ARROW_PROTOCOLS, *WEBHDFS_PROTOCOLS):
+        named = {"user": key, "password": secret, "token": token}
+    else:
+        named = {"username": key, "password": secret, "token": token, "endpoint_url": endpoint_url}
+    given = {name: value for name, value in named.items() if value is not None}
+    return {**given, **(further or {})}
+
+
+def _google_token(token: str | None) -> Any:
+    """Return a token in the form that gcsfs expects: a key file's text becomes a dict."""
+    if token is None or not token.lstrip().startswith("{"):
+        return token
+    try:
+        return json.loads(token)
+    except ValueError:
+        # Without the cause, whose message has the secret text.
+        raise InvalidArgument(
+            "token",
+            "it begins like the JSON of a key file but is not JSON.",
+            "Give the whole file, its path, or a token.",
+        ) from None
+
+
+def _azure(
+    key: str | None, secret: str | None, token: str | None, endpoint_url: str | None
+) -> dict[str, Any]:
+    if endpoint_url is None:
+        return {"account_name": key, "account_key": secret, "sas_token": token}
+    url = endpoint_url if "://" in endpoint_url else f"https://{endpoint_url}"
+    parts = urlsplit(url)
+    account = key or parts.netloc.partition(".")[0]
+    if secret is None and token is None:
+        # adlfs finds this machine's own identity, which is sent over https only.
+        return {"account_name": account, "account_host": parts.netloc + parts.path.rstrip("/")}
+    # For a host, adlfs assumes https and no path; other services use http and paths.
+    named = {
+        "DefaultEndpointsProtocol": parts.scheme,
+        "AccountName": account,
+        "AccountKey": secret,
+        "SharedAccessSignature": token.removeprefix("?") if token else None,
+        "BlobEndpoint": url.rstrip("/"),
+    }
+    text = ";".join(f"{name}={value}" for name, value in named.items() if value is not None)
+    return {"connection_string": text}

@@ -16,6 +16,7 @@ from prefect_tune.filesystem.providers import (
     ARROW_PROTOCOLS,
     AZURE_PROTOCOLS,
     GOOGLE_PROTOCOLS,
+    S3_PROTOCOLS,
     WEBHDFS_PROTOCOLS,
     disable_azure_retries,
     google_file_system,
@@ -45,7 +46,6 @@ PACKAGES = {
     "http": "aiohttp",
     "https": "aiohttp",
 }
-S3_PROTOCOLS = ("s3", "s3a")
 #: Modules that fsspec imports only when it creates a file system.
 LATE_IMPORTS = dict.fromkeys(ARROW_PROTOCOLS, "pyarrow")
 

@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.filesystem.connect import S3_PROTOCOLS, check_protocol
+from prefect_tune.filesystem.connect import check_protocol
 from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.providers import S3_PROTOCOLS
 from prefect_tune.validation import check_not_blank
 
 _BLOCK = "block://"

@@ -9,7 +9,8 @@ from typing import Any
 
 from prefect_tune.error import StorageError
 
-#: As fsspec calls it.
+#: Names of protocols in URLs.
+S3_PROTOCOLS = ("s3", "s3a")
 GOOGLE_PROTOCOLS = ("gs", "gcs")
 #: Environment variable with the address of an emulator, read by all of Google's libraries.
 EMULATOR = "STORAGE_EMULATOR_HOST"
@@ -75,7 +76,6 @@ def _disable_google_retries(fs: Any) -> None:
         fs._request = functools.partial(request, fs)
 
 
-#: As fsspec calls it.
 AZURE_PROTOCOLS = ("az", "abfs", "abfss")
 
 

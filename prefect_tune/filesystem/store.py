@@ -202,7 +202,8 @@ def open_store(
         from prefect_tune.filesystem.local import LocalStore
 
         return LocalStore(location, retry)
-    from prefect_tune.filesystem.connect import S3_PROTOCOLS, check_protocol, protocol_of
+    from prefect_tune.filesystem.connect import check_protocol, protocol_of
+    from prefect_tune.filesystem.providers import S3_PROTOCOLS
     from prefect_tune.filesystem.remote import RemoteStore
 
     protocol = protocol_of(location)

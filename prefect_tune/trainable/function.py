@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 from prefect_tune.error import InvalidTrainable
@@ -63,9 +63,8 @@ def validate_trainable(
         signature = inspect.signature(trainable)
     except ValueError:  # a builtin without a signature
         return
-    arguments, keywords = _call_shape(signature, {})
     try:
-        signature.bind(*arguments, **keywords)
+        signature.bind({}, **_keywords(signature.parameters))
     except TypeError as error:
         raise InvalidTrainable(
             argument,
@@ -86,10 +85,7 @@ def _validate_class(trainable: type, argument: str, allow_abstract: bool) -> Non
 
 def takes_checkpoint_dir(trainable: Callable[..., Any]) -> bool:
     """Return True if a function has a parameter `checkpoint_dir`."""
-    try:
-        return "checkpoint_dir" in inspect.signature(trainable).parameters
-    except ValueError:
-        return False
+    return "checkpoint_dir" in _parameters(trainable)
 
 
 def without_partials(trainable: Any) -> Any:
@@ -114,16 +110,9 @@ def run_function(function: Callable[..., Any], session: Session) -> None:
         InvalidTrainable: If it returns or yields anything but dicts and numbers.
     """
     context = session.context
-    try:
-        arguments, keywords = _call_shape(
-            inspect.signature(function),
-            context.launch.config,
-            LegacyReporter(session),
-            context.checkpoint,
-        )
-    except ValueError:
-        arguments, keywords = (context.launch.config,), {}
-    outcome = function(*arguments, **keywords)
+    parameters = _parameters(function)
+    keywords = _keywords(parameters, LegacyReporter(session), context.checkpoint)
+    outcome = function(context.launch.config, **keywords)
     if inspect.isgenerator(outcome):
         outcome = _run_generator(outcome, session)
     _report_output(outcome, "returned", session)
@@ -156,19 +145,22 @@ def _report_output(output: Any, how: str, session: Session) -> None:
         session.report(as_metrics(output))
 
 
-def _call_shape(
-    signature: inspect.Signature,
-    config: dict[str, Any],
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a function; {} for a builtin without a signature."""
+    try:
+        return inspect.signature(function).parameters
+    except ValueError:
+        return {}
+
+
+def _keywords(
+    parameters: Mapping[str, inspect.Parameter],
     reporter: LegacyReporter | None = None,
     checkpoint_dir: str | None = None,
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return positional and keyword arguments for a call of a function trainable."""
-    parameters = signature.parameters
+) -> dict[str, Any]:
+    """Return what a function trainable is called with besides its configuration."""
     if "checkpoint_dir" in parameters:
         has_default = parameters["checkpoint_dir"].default is not inspect.Parameter.empty
-        if checkpoint_dir is None and has_default:
-            return (config,), {}
-        return (config,), {"checkpoint_dir": checkpoint_dir}
-    if "reporter" in parameters:
-        return (config,), {"reporter": reporter}
-    return (config,), {}
+        is_left_out = checkpoint_dir is None and has_default
+        return {} if is_left_out else {"checkpoint_dir": checkpoint_dir}
+    return {"reporter": reporter} if "reporter" in parameters else {}

@@ -11,8 +11,7 @@ from distributed.protocol import Serialize
 
 from prefect_tune.checkpoint.manifest import write_manifest
 from prefect_tune.execution.files.confined_directory import ConfinedDirectory
-from prefect_tune.execution.files.node_client import NodeClient
-from prefect_tune.execution.files.node_service import NodeFiles, file_handlers
+from prefect_tune.execution.files.node_files import NodeClient, NodeFiles, file_handlers
 from prefect_tune.experiment.checkpoints import Progress
 
 

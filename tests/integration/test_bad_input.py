@@ -17,7 +17,7 @@ from prefect_tune.error import (
     InvalidTrainable,
     MissingMetric,
 )
-from prefect_tune.execution.cluster import existing
+from prefect_tune.execution.cluster import connections
 from prefect_tune.storage.experiment_dir import ExperimentDir
 
 from ..warm_python import run_script
@@ -85,7 +85,7 @@ def test_a_metric_that_is_no_number(sweep):
 @pytest.fixture
 def impatient(monkeypatch):
     """Does not wait long for a scheduler that is not there."""
-    monkeypatch.setattr(existing, "_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(connections, "_TIMEOUT_S", 1.0)
 
 
 def test_an_unreachable_cluster(sweep, impatient):

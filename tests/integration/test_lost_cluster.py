@@ -11,7 +11,7 @@ from distributed import Client, LocalCluster
 
 import prefect_tune as tune
 from prefect_tune.error import ClusterError
-from prefect_tune.execution.cluster import existing as connection
+from prefect_tune.execution.cluster import connections as connection
 from tests.execution.dask_workers import dask_scheduler, dask_worker
 
 STEPS = 4

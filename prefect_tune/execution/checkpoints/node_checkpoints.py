@@ -11,14 +11,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from prefect_tune.execution.base import ExperimentEnv
-from prefect_tune.execution.checkpoints.downloads import Downloads
 from prefect_tune.execution.checkpoints.driver_route import DriverRoute
-from prefect_tune.execution.checkpoints.route import CheckpointRoute, InPlace, NoRoute
+from prefect_tune.execution.checkpoints.route import CheckpointRoute, InPlace
 from prefect_tune.execution.checkpoints.upload_client import TransferService
-from prefect_tune.execution.checkpoints.upload_route import UploadRoute
+from prefect_tune.execution.checkpoints.upload_route import Downloads, UploadRoute
 from prefect_tune.execution.files.confined_directory import ConfinedDirectory
 from prefect_tune.execution.files.node_directory import NodeDirectory
-from prefect_tune.execution.files.node_service import NodeFiles
+from prefect_tune.execution.files.node_files import NodeFiles
 from prefect_tune.execution.protocol.reports import (
     CheckpointUploaded,
     Outbox,
@@ -66,10 +65,11 @@ class NodeCheckpoints:
             return InPlace(directory.path)
         if self._env.sync_to_driver:
             return self._driver
-        return NoRoute(
+        return InPlace(
+            directory.path,
             f"{socket.gethostname()} does not see {self._env.experiment_dir}, and with "
             "SyncConfig(sync_to_driver=False) the driver fetches nothing from there. Leave "
-            "sync_to_driver on, or give a storage_path that all nodes see."
+            "sync_to_driver on, or give a storage_path that all nodes see.",
         )
 
     async def fetch(self, checkpoint: str | None) -> Path | None:

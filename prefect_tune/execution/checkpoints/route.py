@@ -71,42 +71,29 @@ class CheckpointRoute:
 
 
 class InPlace(CheckpointRoute):
-    """Route of a node that writes directly to storage, so that no upload is needed.
+    """Route of a node whose trials write into the experiment directory, so that nothing is copied.
 
     Args:
-        directory: The experiment directory.
+        directory: The experiment directory on this node.
+        obstacle: Why checkpoints do not get from there to storage; "" if they do.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, obstacle: str = "") -> None:
         self._directory = directory
+        self._obstacle = obstacle
 
     @override
     def upload(self, path: str, directory: Path) -> asyncio.Future[str]:
-        return _resolved("")
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        future.set_result(self._obstacle)
+        return future
 
     @override
     async def fetch(self, path: str) -> Path:
+        if self._obstacle:
+            raise StorageError(self._obstacle)
         # Joining an absolute path gives the absolute path.
         return await verified(self._directory / path)
-
-
-class NoRoute(CheckpointRoute):
-    """Route of a node from which the driver fetches no files.
-
-    Args:
-        reason: Why not, for error messages.
-    """
-
-    def __init__(self, reason: str) -> None:
-        self._reason = reason
-
-    @override
-    def upload(self, path: str, directory: Path) -> asyncio.Future[str]:
-        return _resolved(self._reason)
-
-    @override
-    async def fetch(self, path: str) -> Path:
-        raise StorageError(self._reason)
 
 
 class CopyingRoute(CheckpointRoute):
@@ -136,12 +123,6 @@ class CopyingRoute(CheckpointRoute):
     @override
     def drop_copies(self, trial_dir: str) -> None:
         self._copies.drop(trial_dir)
-
-
-def _resolved(problem: str) -> asyncio.Future[str]:
-    future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    future.set_result(problem)
-    return future
 
 
 async def verified(directory: Path) -> Path:

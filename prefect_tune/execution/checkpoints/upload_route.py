@@ -1,20 +1,25 @@
-"""Route from a node directly to remote storage."""
+"""Route from a node directly to remote storage, and back."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import logging
+import os
 import posixpath
+import secrets
 import socket
 from pathlib import Path
 
 from typing_extensions import override
 
-from prefect_tune.checkpoint.manifest import verify
+from prefect_tune.checkpoint.files import clone_tree, remove_tree
+from prefect_tune.checkpoint.manifest import publish, verify
 from prefect_tune.error import StorageError
-from prefect_tune.execution.checkpoints.downloads import Downloads
 from prefect_tune.execution.checkpoints.route import CopyingRoute, verified
 from prefect_tune.execution.checkpoints.upload_client import TransferService
+from prefect_tune.execution.files.node_directory import FETCHED
 from prefect_tune.filesystem.location import Location, is_absolute
 
 _logger = logging.getLogger(__name__)
@@ -90,3 +95,95 @@ class UploadRoute(CopyingRoute):
         directory = await self._downloads.download(self._storage, path, sibling)
         self._copies.add(path, directory)
         return directory
+
+
+class Downloads:
+    """Downloads each checkpoint once, however many attempts wait for it.
+
+    Belongs to the event loop of the node.
+
+    Args:
+        directory: The experiment's directory on this node.
+        transfers: Downloads the checkpoints.
+    """
+
+    def __init__(self, directory: Path, transfers: TransferService) -> None:
+        # On the experiment's disk, in a folder of this agent alone.
+        self._area = directory / FETCHED / f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._transfers = transfers
+        self._under_way: dict[str, asyncio.Task[Path]] = {}
+
+    async def download(self, location: Location, path: str, sibling: Path | None = None) -> Path:
+        """Download a checkpoint, which stays until its directory is deleted or `close` is called.
+
+        Args:
+            location: A directory in storage.
+            path: Path of the checkpoint below `location`.
+            sibling: A local directory that may also have the checkpoint, but may be deleted.
+
+        Returns:
+            The directory of the checkpoint on this node.
+
+        Raises:
+            CheckpointUnreadable: If the checkpoint is missing, incomplete or damaged.
+            StorageError: If the checkpoint cannot be downloaded.
+        """
+        url = str(location / path)
+
+        def on_done(task: asyncio.Task[Path]) -> None:
+            del self._under_way[url]
+            if not task.cancelled():
+                task.exception()  # marks it as retrieved: all callers may have been cancelled
+
+        task = self._under_way.get(url)
+        if task is None:
+            task = asyncio.create_task(self._download(location, path, sibling))
+            self._under_way[url] = task
+            task.add_done_callback(on_done)
+        # The caller may be cancelled while others still wait for the checkpoint.
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Cancel running downloads and delete all downloaded checkpoints."""
+        for task in self._under_way.values():
+            task.cancel()
+        await asyncio.to_thread(remove_tree, self._area)
+        with contextlib.suppress(OSError):  # other agents use the folder, or it does not exist
+            self._area.parent.rmdir()
+
+    async def _download(self, location: Location, path: str, sibling: Path | None) -> Path:
+        # Different locations have checkpoints of the same name.
+        place = hashlib.sha256(location.url.encode()).hexdigest()[:8]
+        target = self._area / place / path
+        if not await asyncio.to_thread(verify, target):
+            return target
+        if sibling is not None and await asyncio.to_thread(_copy, sibling, target):
+            return target
+        await self._transfers.get(location, path, target)
+        return target
+
+
+def _copy(source: Path, target: Path) -> bool:
+    """Copy a checkpoint that may be deleted meanwhile; return False if it is not complete.
+
+    Raises:
+        StorageError: If the copy cannot be written.
+    """
+    if verify(source):
+        return False
+    temporary = target.with_name(f".{target.name}.tmp-{secrets.token_hex(4)}")
+    try:
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        clone_tree(source, temporary)
+        if verify(temporary):
+            return False
+        publish(temporary, target)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StorageError(
+            f"cannot copy the checkpoint {source} to {target}: {error.strerror or error}"
+        ) from error
+    finally:
+        remove_tree(temporary)
+    return True

@@ -11,11 +11,11 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from prefect_tune.error import ClusterError, InvalidArgument
-from prefect_tune.execution.launch.zygote_client import discard_zygote, prestart_zygote
+from prefect_tune.execution.launch.helper_process import discard_zygote, prestart_zygote
 from prefect_tune.resources import CPU, GPU, MILLI, canonical_name, to_milli
 from prefect_tune.validation import check_count, check_flag, check_not_blank, check_type
 
@@ -186,9 +186,7 @@ def init(
     check_type("dashboard_host", dashboard_host, str, "a host name or address")
     if include_dashboard or (dashboard_port is not None and include_dashboard is not False):
         port = 8787 if dashboard_port is None else dashboard_port
-        options = LocalOptions(
-            options.num_cpus, options.num_gpus, options.resources, f"{dashboard_host}:{port}"
-        )
+        options = replace(options, dashboard_address=f"{dashboard_host}:{port}")
     if existing and options != LocalOptions():
         raise InvalidArgument(
             "address",
@@ -266,7 +264,7 @@ def connect(cluster: Any = None, *, autostart: bool = True) -> ClusterHandle:
 
 def _start(options: LocalOptions) -> ClusterHandle:
     prestart_zygote()  # boots while this process is still importing Dask
-    from prefect_tune.execution.cluster.local import start_local_cluster
+    from prefect_tune.execution.cluster.connections import start_local_cluster
 
     try:
         return start_local_cluster(options)
@@ -281,7 +279,7 @@ def _start(options: LocalOptions) -> ClusterHandle:
 
 
 def _join(cluster: Any) -> ClusterHandle:
-    from prefect_tune.execution.cluster.existing import join_cluster
+    from prefect_tune.execution.cluster.connections import join_cluster
 
     return join_cluster(cluster)
 

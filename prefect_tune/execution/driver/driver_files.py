@@ -13,14 +13,14 @@ from typing import Any
 from prefect_tune.checkpoint.files import remove_tree
 from prefect_tune.error import StorageError, StorageUnavailable
 from prefect_tune.execution.base import ExperimentEnv
-from prefect_tune.execution.driver.trial_file_collector import TrialFileCollector
+from prefect_tune.execution.driver.trial_files import TrialFileCollector
 from prefect_tune.execution.files.chunked_copy import (
     At,
     LocalDirectory,
     Transfers,
     in_uncancelled_thread,
 )
-from prefect_tune.execution.files.node_client import NodeClient
+from prefect_tune.execution.files.node_files import NodeClient
 from prefect_tune.execution.protocol.reports import (
     CheckpointRequest,
     CopyToDriver,

@@ -18,8 +18,7 @@ import cloudpickle
 
 from prefect_tune.error import ClusterError, InvalidTrainable
 from prefect_tune.execution.launch.handle import AttemptHandle, start_thread
-from prefect_tune.execution.launch.helper_process import HelperGone
-from prefect_tune.execution.launch.zygote_client import Refused, ZygoteClient
+from prefect_tune.execution.launch.helper_process import HelperGone, Refused, ZygoteClient
 from prefect_tune.execution.protocol.frames import Kind, encode
 from prefect_tune.execution.protocol.helper_messages import (
     ExitStatus,

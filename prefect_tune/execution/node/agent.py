@@ -18,9 +18,9 @@ from prefect_tune.error import StorageError, TuneError
 from prefect_tune.execution.base import AttemptRequest, ExperimentEnv
 from prefect_tune.execution.cluster.gpus import made_up_devices, model_label, visible_devices
 from prefect_tune.execution.files.node_directory import NodeDirectory
-from prefect_tune.execution.files.node_service import NodeFiles, file_handlers
+from prefect_tune.execution.files.node_files import NodeFiles, file_handlers
+from prefect_tune.execution.launch.helper_process import claim_zygote
 from prefect_tune.execution.launch.spawner import AttemptSpawner
-from prefect_tune.execution.launch.zygote_client import claim_zygote
 from prefect_tune.execution.node.experiment import NodeExperiment
 from prefect_tune.execution.node.gpu_allocator import GpuAllocator, GpuClaims
 from prefect_tune.execution.node.sigterm import LeavingAtSigterm

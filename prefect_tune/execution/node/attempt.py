@@ -14,9 +14,8 @@ from pathlib import Path
 
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.execution.checkpoints.node_checkpoints import CheckpointHandoff
-from prefect_tune.execution.launch.handle import AttemptHandle
+from prefect_tune.execution.launch.handle import AttemptHandle, exit_error
 from prefect_tune.execution.node.bundles import NodeLost
-from prefect_tune.execution.node.failure_report import add_details, exit_error
 from prefect_tune.execution.node.memory_guard import MemoryShare
 from prefect_tune.execution.protocol.frames import (
     FrameBuffer,
@@ -237,7 +236,7 @@ class RunningAttempt:
             end = json.loads(payload)
             self._end = Outcome(end["outcome"])
             if end["waits"]:
-                self._handle.set_over()
+                self._handle.over.set_result(None)
             else:
                 self._escalate_after(LINGER_S, self._kill)
         elif kind == Kind.FAILED:
@@ -293,4 +292,4 @@ class RunningAttempt:
             return Outcome.STOPPED, None
         if error.kind == "lost":
             return Outcome.LOST, error
-        return Outcome.FAILED, add_details(error, self._directory, self._handle.stderr_tail())
+        return Outcome.FAILED, self._handle.add_details(error, self._directory)

@@ -21,9 +21,8 @@ from prefect_tune.coordinator.node_slots import Slot
 from prefect_tune.error import ClusterError
 from prefect_tune.execution.base import AttemptRequest, ExperimentEnv
 from prefect_tune.execution.files.node_directory import NodeDirectory
-from prefect_tune.execution.launch.handle import AttemptHandle
+from prefect_tune.execution.launch.handle import AttemptHandle, exit_error
 from prefect_tune.execution.launch.spawner import AttemptSpawner
-from prefect_tune.execution.node.failure_report import add_details, exit_error
 from prefect_tune.execution.node.gpu_allocator import GpuAllocator
 from prefect_tune.execution.node.memory_guard import MemoryGuard
 from prefect_tune.execution.node.pending_attempt import AttemptCancelled, unless_set
@@ -276,7 +275,7 @@ class NodeBundles:
             ended = _failed("ended", "it was ended by the trial, or with it")
         if ended is None:
             cause = excess[0] if excess else exit_error(status)
-            problem = add_details(cause, directory, handle.stderr_tail())
+            problem = handle.add_details(cause, directory)
             ended = b"0" + pickle.dumps(problem)
         return {"ended": ended}
 

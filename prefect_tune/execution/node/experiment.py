@@ -24,7 +24,7 @@ from prefect_tune.error import CheckpointUnreadable, StorageError, TuneError
 from prefect_tune.execution.base import AttemptRequest, ExperimentEnv
 from prefect_tune.execution.checkpoints.node_checkpoints import CheckpointHandoff, NodeCheckpoints
 from prefect_tune.execution.files.node_directory import NodeDirectory, in_storage
-from prefect_tune.execution.files.node_service import NodeFiles
+from prefect_tune.execution.files.node_files import NodeFiles
 from prefect_tune.execution.launch.spawner import THREAD, AttemptSpawner, DataGone
 from prefect_tune.execution.node.attempt import RunningAttempt
 from prefect_tune.execution.node.bundles import CallNode, NodeBundles, NodeLost, trial_variables

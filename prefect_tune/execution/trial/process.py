@@ -20,7 +20,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.execution.protocol.frames import Kind, SocketChannel
@@ -28,10 +28,14 @@ from prefect_tune.execution.protocol.helper_messages import StartRequest
 from prefect_tune.execution.trial.native_threads import resize_loaded_pools
 from prefect_tune.execution.trial.process_groups import TRIAL_PROCESS
 from prefect_tune.experiment.attempt import AttemptError
+from prefect_tune.trainable.class_runner import ClassRunner
+from prefect_tune.trainable.runner import outcome_of, run_attempt
+from prefect_tune.trainable.runtime.attempt import TrialTerminated
+from prefect_tune.trainable.runtime.attempt_session import current_session
 from prefect_tune.trainable.runtime.metrics import node_identity
-
-if TYPE_CHECKING:
-    from prefect_tune.trainable.class_runner import ClassRunner
+from prefect_tune.trainable.runtime.variables import PRINT_ERRORS, is_on
+from prefect_tune.trainable.shipping.packing import load_for_trials
+from prefect_tune.trainable.trial_workers import run_call
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -74,9 +78,6 @@ def _serve(
     os.environ.update(request.env)
     os.environ[TRIAL_PROCESS] = str(os.getpid())
     resize_loaded_pools(request.env)
-    # Imported here because in a spawned process the environment must be set before numpy is.
-    from prefect_tune.trainable.class_runner import ClassRunner
-
     _let_children_end_at_sigterm()
     _show_own_log()
     classes = ClassRunner(reuse=request.reuse)
@@ -105,14 +106,7 @@ def _run(
     classes: ClassRunner,
 ) -> int:
     """Run an attempt, send its frames and return its exit status."""
-    from prefect_tune.trainable.runner import outcome_of, run_attempt
-    from prefect_tune.trainable.runtime.attempt import TrialTerminated
-    from prefect_tune.trainable.runtime.attempt_session import current_session
-    from prefect_tune.trainable.runtime.variables import PRINT_ERRORS, is_on
-
     if request.is_call:
-        from prefect_tune.trainable.trial_workers import run_call
-
         returned, payload = run_call(request.context, os.path.dirname(request.stdout), load)
         _flush()
         channel.send(Kind.RETURNED if returned else Kind.FAILED, 0, payload)
@@ -272,8 +266,6 @@ def main_spawned(sock_fd: int, request_fd: int, source_fd: int, parent: int) -> 
         request: StartRequest = pickle.load(file)
 
     def load() -> Any:
-        from prefect_tune.trainable.shipping.packing import load_for_trials
-
         # All spawned trials share the file's position, so it must not be moved.
         return load_for_trials(pickle.loads(os.pread(source_fd, os.fstat(source_fd).st_size, 0)))
 

@@ -34,6 +34,7 @@ from prefect_tune.execution.trial import process as trial_process
 from prefect_tune.execution.trial.fork_safety import choose_start_method
 from prefect_tune.execution.trial.native_threads import restored
 from prefect_tune.execution.trial.process_groups import OrphanedProcessGroups
+from prefect_tune.trainable.shipping.packing import load_for_trials
 
 _RECEIVE_BYTES = 1 << 18
 _MAX_DESCRIPTORS = 64
@@ -124,8 +125,6 @@ class Zygote:
         self._control.sendall(encode(message, seq, pickle.dumps(payload)))
 
     def _load(self, request: LoadRequest) -> LoadInfo:
-        from prefect_tune.trainable.shipping.packing import load_for_trials
-
         if os.path.isdir(request.source.cwd):
             os.chdir(request.source.cwd)
         may_fork = request.start_method != "spawn"
@@ -160,7 +159,9 @@ class Zygote:
             # Including sockets of other trials, whose closing would otherwise go unnoticed.
             for descriptor in (self._wakeup, self._wakeup_end, *self._descriptors):
                 os.close(descriptor)
-            _set_environment(restored(os.environ, self._thread_variables))
+            environment = restored(os.environ, self._thread_variables)
+            os.environ.clear()
+            os.environ.update(environment)
             trial_process.main(socket.socket(fileno=sock), request, lambda: self._trainable, parent)
         with contextlib.suppress(OSError):  # the child does the same; the first call counts
             os.setpgid(pid, pid)
@@ -219,12 +220,6 @@ def _file_with(value: object) -> IO[bytes]:
     return file
 
 
-def _set_environment(environment: dict[str, str]) -> None:
-    for name in set(os.environ) - set(environment):
-        del os.environ[name]
-    os.environ.update(environment)
-
-
 def main(control_fd: int, thread_variables: dict[str, str | None]) -> None:
     """Run the zygote process.
 
@@ -233,10 +228,7 @@ def main(control_fd: int, thread_variables: dict[str, str | None]) -> None:
         thread_variables: The environment variables that `limit_to_one` returned.
     """
     gc.disable()
-    # Imported now for all trials.
-    import prefect_tune.filesystem.local
-    import prefect_tune.trainable.runner
-    import prefect_tune.trainable.shipping.packing  # noqa: F401
+    import prefect_tune.filesystem.local  # noqa: F401  now for all trials
 
     trial_process.prepare()
     Zygote(socket.socket(fileno=control_fd), thread_variables).run()

@@ -162,7 +162,7 @@ class DaskCluster(Block):
         Raises:
             ClusterError: If it cannot be started or does not answer within 10 s.
         """
-        from prefect_tune.execution.cluster.existing import connect_client
+        from prefect_tune.execution.cluster.connections import connect_client
 
         with self.connection.open() as target:
             security = getattr(self.connection, "security", lambda: None)()

@@ -15,8 +15,7 @@ from prefect.utilities.asyncutils import run_sync_in_worker_thread
 from pydantic import Field, SecretStr, field_validator
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.filesystem.block_options import storage_options
-from prefect_tune.filesystem.blocks import set_block_resolver
+from prefect_tune.filesystem.blocks import set_block_resolver, storage_options
 from prefect_tune.filesystem.connect import connect, protocol_of
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.store import open_store

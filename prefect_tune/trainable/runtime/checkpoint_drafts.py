@@ -98,9 +98,7 @@ class Drafts:
 
     def discard(self, draft: Draft) -> None:
         """Remove a draft and its directory."""
-        for drafts in (self._open, self.complete):
-            if draft in drafts:
-                drafts.remove(draft)
+        self._forget(draft)
         remove_tree(draft.directory)
 
     def discard_all(self) -> None:
@@ -146,6 +144,9 @@ class Drafts:
             publish(draft.directory, self._trial_dir / name)
         except OSError as error:
             raise StorageError(f"The checkpoint {name} cannot be put in place: {error}") from error
+        self._forget(draft)
+
+    def _forget(self, draft: Draft) -> None:
         for drafts in (self._open, self.complete):
             if draft in drafts:
                 drafts.remove(draft)

@@ -17,7 +17,7 @@ from distributed import Client, LocalCluster
 
 import prefect_tune as tune
 from prefect_tune.error import ClusterError, InvalidArgument
-from prefect_tune.execution.cluster import existing as connection
+from prefect_tune.execution.cluster import connections as connection
 from prefect_tune.execution.cluster.api import connect, is_local_mode, is_output_shown
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
 from tests.execution.experiments import Experiment, make_env
@@ -245,7 +245,7 @@ def test_from_a_running_event_loop_and_from_a_thread(tmp_path):
 
 _SCRIPT = """
 import prefect_tune as tune
-from prefect_tune.execution.cluster import existing as connection
+from prefect_tune.execution.cluster import connections as connection
 from prefect_tune.execution.cluster.api import connect
 
 def train(config):

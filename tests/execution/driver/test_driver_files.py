@@ -8,7 +8,7 @@ import pytest
 
 from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.driver.driver_files import DriverFiles
-from prefect_tune.execution.files.node_service import PUBLISH_FILES, READ_FILES
+from prefect_tune.execution.files.node_files import PUBLISH_FILES, READ_FILES
 from prefect_tune.execution.protocol.reports import CopyToDriver, CopyToNode
 from prefect_tune.trainable.shipping.packing import TrainableSource
 from tests.execution.loopback import Node, content, make_checkpoint

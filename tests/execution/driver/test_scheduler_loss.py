@@ -13,7 +13,7 @@ from distributed import Client
 
 from prefect_tune.coordinator.events import CapacityChanged, Outcome
 from prefect_tune.error import ClusterError
-from prefect_tune.execution.cluster import existing as connection
+from prefect_tune.execution.cluster import connections as connection
 from prefect_tune.execution.cluster.api import connect
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
 from tests.execution.dask_workers import dask_scheduler, dask_worker, free_port

@@ -7,11 +7,9 @@ import os
 
 import pytest
 
-from prefect_tune.execution.driver.trial_file_collector import TrialFileCollector
-from prefect_tune.execution.driver.trial_files import RECORD_FILE
+from prefect_tune.execution.driver.trial_files import RECORD_FILE, TrialFileCollector
 from prefect_tune.execution.files.chunked_copy import LocalDirectory, Transfers
-from prefect_tune.execution.files.node_client import NodeClient
-from prefect_tune.execution.files.node_service import READ_FILES
+from prefect_tune.execution.files.node_files import READ_FILES, NodeClient
 from tests.execution.loopback import Node, content, make_checkpoint
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from prefect_tune.checkpoint.manifest import MARKER, verify
 from prefect_tune.error import CheckpointUnreadable, StorageError, StorageUnavailable
-from prefect_tune.execution.files import node_client
+from prefect_tune.execution.files import node_files
 from prefect_tune.execution.files.chunked_copy import (
     At,
     LocalDirectory,
@@ -22,7 +22,7 @@ from prefect_tune.execution.files.chunked_copy import (
     in_uncancelled_thread,
 )
 from prefect_tune.execution.files.confined_directory import CHUNK_BYTES
-from prefect_tune.execution.files.node_service import READ_FILES
+from prefect_tune.execution.files.node_files import READ_FILES
 from tests.execution.loopback import Node, content, make_checkpoint
 
 PATH = "trial/checkpoint_000003"
@@ -88,7 +88,7 @@ def test_both_ways(node, driver):
 
 @pytest.mark.parametrize("direction", [pull, push])
 def test_lost_questions_and_answers_are_made_good(node, driver, direction, monkeypatch):
-    monkeypatch.setattr(node_client, "_RETRY_S", 0.001)
+    monkeypatch.setattr(node_files, "_RETRY_S", 0.001)
     lost = set()
 
     def trouble(number, operation, done):

@@ -13,7 +13,7 @@ from prefect_tune.execution.files.confined_directory import (
     Piece,
     arriving_name,
 )
-from prefect_tune.execution.files.node_service import is_checkpoint
+from prefect_tune.execution.files.node_files import is_checkpoint
 from tests.execution.loopback import content, make_checkpoint
 
 ARRIVING = arriving_name("checkpoint_000001", "ab")

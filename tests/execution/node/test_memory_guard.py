@@ -16,9 +16,13 @@ from prefect_tune.coordinator.events import Outcome
 from prefect_tune.error import TrialWorkerFailed
 from prefect_tune.execution.cluster.api import connect, init, shutdown
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
-from prefect_tune.execution.node import memory_guard, trial_cgroup
-from prefect_tune.execution.node.memory_guard import MemoryGuard, MemoryShare, _find_excess
-from prefect_tune.execution.node.trial_cgroup import TrialCgroup
+from prefect_tune.execution.node import memory_guard
+from prefect_tune.execution.node.memory_guard import (
+    MemoryGuard,
+    MemoryShare,
+    TrialCgroup,
+    _find_excess,
+)
 from prefect_tune.resources import PlacementGroupFactory, Resources
 from tests.execution.experiments import Experiment, make_env
 
@@ -107,8 +111,8 @@ def cgroups(tmp_path, monkeypatch):
     (job / "cgroup.controllers").write_text("cpu memory pids\n")
     (job / "cgroup.subtree_control").write_text("")
     (job / "cgroup.procs").write_text(f"{os.getpid()}\n")
-    monkeypatch.setattr(trial_cgroup, "_ROOT", tmp_path / "fs")
-    monkeypatch.setattr(trial_cgroup, "_OWN", tmp_path / "own")
+    monkeypatch.setattr(memory_guard, "_ROOT", tmp_path / "fs")
+    monkeypatch.setattr(memory_guard, "_OWN", tmp_path / "own")
     return job
 
 

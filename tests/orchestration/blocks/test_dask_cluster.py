@@ -138,7 +138,7 @@ def test_wrong_fields_are_refused_when_the_block_is_made(
 def test_a_scheduler_that_does_not_answer_and_a_missing_class_are_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("prefect_tune.execution.cluster.existing._TIMEOUT_S", 1.0)
+    monkeypatch.setattr("prefect_tune.execution.cluster.connections._TIMEOUT_S", 1.0)
     with pytest.raises(ClusterError, match=r"no_such_package\.Cluster cannot be imported"):
         DaskCluster(connection={"class_path": "no_such_package.Cluster"}).get_client()
     with pytest.raises(ClusterError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):

@@ -19,7 +19,7 @@ from pydantic import SecretStr, ValidationError
 
 from prefect_tune.blocks import TuneStorage
 from prefect_tune.error import InvalidArgument
-from prefect_tune.filesystem.block_options import storage_options
+from prefect_tune.filesystem.blocks import storage_options
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
 from tests.warm_python import run_script

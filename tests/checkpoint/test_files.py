@@ -104,14 +104,6 @@ def test_a_copy_into_itself_ends(tmp_path):
     assert read_tree(tmp_path / "sub" / "copy") == {"a": b"1", "sub/b": b"2"}
 
 
-def test_names_at_the_top_can_be_left_out(tmp_path):
-    source = write_tree(tmp_path / "a", {"skip": b"1", "sub/skip": b"2"})
-
-    clone_tree(source, tmp_path / "b", skip=lambda name: name == "skip")
-
-    assert read_tree(tmp_path / "b") == {"sub/skip": b"2"}
-
-
 def test_removing_what_is_not_there_is_no_error(tmp_path):
     remove_tree(tmp_path / "nowhere")
     remove_tree(write_tree(tmp_path / "a", {"b": b"1"}))

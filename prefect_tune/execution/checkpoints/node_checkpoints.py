@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import posixpath
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -91,7 +91,7 @@ class NodeCheckpoints:
         place, storage = Location(parent), self._env.storage
         if storage is not None and urlsplit(storage.url).scheme == urlsplit(parent).scheme:
             # Another experiment's checkpoint in the same kind of storage needs the same options.
-            place = dataclasses.replace(storage, url=parent)
+            place = replace(storage, url=parent)
         return await self._downloads.download(place, name)
 
     def release(self, checkpoint: str | None) -> None:
@@ -112,6 +112,7 @@ class NodeCheckpoints:
         await self._downloads.close()
 
 
+@dataclass(eq=False)
 class CheckpointHandoff:
     """Takes over an attempt's checkpoints, uploads them and reports the outcome.
 
@@ -123,20 +124,12 @@ class CheckpointHandoff:
         outbox: Queue of reports to the driver.
     """
 
-    def __init__(
-        self,
-        key: AttemptKey,
-        trial_dir: Path,
-        relative_dir: str,
-        route: CheckpointRoute,
-        outbox: Outbox,
-    ) -> None:
-        self._key = key
-        self._trial_dir = trial_dir
-        self._relative_dir = relative_dir
-        self._route = route
-        self._outbox = outbox
-        self._uploads: dict[asyncio.Future[str], str] = {}
+    key: AttemptKey
+    trial_dir: Path
+    relative_dir: str
+    route: CheckpointRoute
+    outbox: Outbox
+    _uploads: dict[asyncio.Future[str], str] = field(init=False, default_factory=dict)
 
     @property
     def uploading(self) -> tuple[str, ...]:
@@ -156,18 +149,18 @@ class CheckpointHandoff:
             line: The checkpoint's result, as JSON.
             on_done: Called once the driver knows of the uploaded checkpoint, or the upload failed.
         """
-        path = f"{self._relative_dir}/{name}"
-        upload = self._route.upload(path, self._trial_dir / name)
+        path = f"{self.relative_dir}/{name}"
+        upload = self.route.upload(path, self.trial_dir / name)
 
         def report(_: asyncio.Future[str]) -> None:
             self._uploads.pop(upload, None)
             problem = upload.result()
             if problem:
-                self._outbox.put(UploadFailed(self._key, path, problem), urgent=False)
+                self.outbox.put(UploadFailed(self.key, path, problem), urgent=False)
                 on_done()
             else:
-                uploaded = CheckpointUploaded(self._key, path, line)
-                self._outbox.put(uploaded, nbytes=len(line), arrived=on_done)
+                uploaded = CheckpointUploaded(self.key, path, line)
+                self.outbox.put(uploaded, nbytes=len(line), arrived=on_done)
 
         if upload.done():
             # At once, so that this report precedes the trial's next ones.

@@ -9,6 +9,7 @@ import logging
 import pickle
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from prefect_tune.error import ClusterError
@@ -31,6 +32,7 @@ _DATA_SENDERS = 4
 _DATA_TIMEOUT_S = 120.0
 
 
+@dataclass(eq=False)
 class NodeLink:
     """Gets reports from one node and sends it decisions, in the Dask client's event loop.
 
@@ -45,25 +47,17 @@ class NodeLink:
         driver: Tells when the driver is behind and must not get more reports.
     """
 
-    def __init__(
-        self,
-        scheduler: Any,
-        address: str,
-        env: ExperimentEnv,
-        deliver: Callable[[str, Sequence[Report]], None],
-        lost: Callable[[str, str], None],
-        driver: Backpressure | None,
-    ) -> None:
-        self.address = address
-        self._scheduler = scheduler
-        self._env = env
-        self._deliver = deliver
-        self._lost = lost
-        self._driver = driver
-        self._messages: list[requests.Message] = []
-        self._news = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._is_retired = False
+    scheduler: Any
+    address: str
+    env: ExperimentEnv
+    deliver: Callable[[str, Sequence[Report]], None]
+    lost: Callable[[str, str], None]
+    driver: Backpressure | None
+    _messages: list[requests.Message] = field(init=False, default_factory=list)
+    _news: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _tasks: list[asyncio.Task[None]] = field(init=False, default_factory=list)
+    #: True once the scheduler has retired the node, which ends soon.
+    is_retired: bool = False
 
     async def open(self) -> dict[str, Any]:
         """Open the experiment on the node, and return the node's description of itself.
@@ -73,7 +67,7 @@ class NodeLink:
         """
         try:
             reply = await asyncio.wait_for(self._ask_to_open(), _OPEN_TIMEOUT_S)
-            data = self._env.trainable.data
+            data = self.env.trainable.data
             if "wants_data" in reply and isinstance(data, DataParts):
                 await self._send_data(data)
                 reply = await asyncio.wait_for(self._ask_to_open(), _OPEN_TIMEOUT_S)
@@ -94,9 +88,9 @@ class NodeLink:
         return reply
 
     async def _ask_to_open(self) -> dict[str, Any]:
-        message = {"op": requests.OPEN, "env": pickle.dumps(self._env), "driver": versions()}
+        message = {"op": requests.OPEN, "env": pickle.dumps(self.env), "driver": versions()}
         while True:
-            reply: dict[str, Any] | None = await self._scheduler.proxy(
+            reply: dict[str, Any] | None = await self.scheduler.proxy(
                 worker=self.address, msg=message
             )
             if reply is not None:
@@ -135,10 +129,6 @@ class NodeLink:
         self._messages += messages
         self._news.set()
 
-    def retire(self) -> None:
-        """Note that the scheduler has retired the node, which ends soon."""
-        self._is_retired = True
-
     def abandon(self) -> None:
         """Stop the communication with the node."""
         for task in self._tasks:
@@ -156,41 +146,41 @@ class NodeLink:
         """Count the node as lost when the collection of reports has ended for any reason."""
         if not task.cancelled() and (error := task.exception()) is not None:
             _logger.error("A report of %s could not be handled.", self.address, exc_info=error)
-            self._lost(self.address, f"what it said could not be handled ({error!r})")
+            self.lost(self.address, f"what it said could not be handled ({error!r})")
 
     async def _call(self, operation: str, **arguments: Any) -> Any:
-        message = {"op": operation, "experiment_id": self._env.experiment_id, **arguments}
-        return await self._scheduler.proxy(worker=self.address, msg=message)
+        message = {"op": operation, "experiment_id": self.env.experiment_id, **arguments}
+        return await self.scheduler.proxy(worker=self.address, msg=message)
 
     async def _collect(self) -> None:
         acknowledged = 0
         silent_since: float | None = None
-        patience = self._env.lease_s / _PATIENCE_SHARE
+        patience = self.env.lease_s / _PATIENCE_SHARE
         while True:
             try:
                 await self._room(patience)
                 call = self._call(requests.COLLECT, acknowledged=acknowledged, patience=patience)
                 # A worker that hangs keeps its connection and does not answer.
-                reply = await asyncio.wait_for(call, patience + self._env.lease_s)
+                reply = await asyncio.wait_for(call, patience + self.env.lease_s)
             except Exception as error:  # Dask may raise anything for a broken connection
                 now = time.monotonic()
                 silent_since = silent_since or now
-                if now - silent_since > (_RETIRED_S if self._is_retired else self._env.lease_s):
-                    self._lost(self.address, f"it does not answer ({error!r})")
+                if now - silent_since > (_RETIRED_S if self.is_retired else self.env.lease_s):
+                    self.lost(self.address, f"it does not answer ({error!r})")
                     return
                 await asyncio.sleep(_RETRY_S)
                 continue
             silent_since = None
             if reply is None or reply.get("gone"):
-                self._lost(self.address, "it has ended the experiment's trials")
+                self.lost(self.address, "it has ended the experiment's trials")
                 return
             if reply["number"] > acknowledged:
                 acknowledged = reply["number"]
-                self._deliver(self.address, decode_reports(reply["reports"]))
+                self.deliver(self.address, decode_reports(reply["reports"]))
 
     async def _room(self, patience: float) -> None:
         """Wait while the driver is behind, and renew the node's lease meanwhile."""
-        driver = self._driver
+        driver = self.driver
         while driver is not None and driver.full:
             room = asyncio.Event()
             driver.when_room(functools.partial(_set_soon, asyncio.get_running_loop(), room))
@@ -198,7 +188,7 @@ class NodeLink:
                 await asyncio.wait_for(room.wait(), patience)
             except TimeoutError:
                 alive = self._call(requests.CONTROL, messages=pickle.dumps([]))
-                await asyncio.wait_for(alive, self._env.lease_s)
+                await asyncio.wait_for(alive, self.env.lease_s)
 
     async def _tell(self) -> None:
         while True:

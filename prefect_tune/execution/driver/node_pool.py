@@ -311,7 +311,7 @@ class NodePool:
     def _on_worker(self, added: bool, address: str, retired: bool = False) -> None:
         if not added and retired and address in self._links:
             # Its trials may have checkpoints to write. It tells of them until it ends.
-            self._links[address].retire()
+            self._links[address].is_retired = True
             self._on_load(address, reports.WorkerLoad({}, "it is retired"))
         elif not added:
             self._on_lost(address, "its process or its connection has ended")

@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from prefect_tune.error import CheckpointUnreadable, StorageError
@@ -34,6 +35,7 @@ _MAX_PARALLEL = 8
 _SHORTEST_PERIOD_S = 0.1
 
 
+@dataclass(eq=False)
 class TrialFiles:
     """Updates one trial's files on the driver, except for files that the driver writes.
 
@@ -51,21 +53,14 @@ class TrialFiles:
         lock: Must be held by callers of `fetch`.
     """
 
-    def __init__(
-        self,
-        here: LocalDirectory,
-        directory: str,
-        transfers: Transfers,
-        streams: frozenset[str],
-    ) -> None:
-        self.lock = asyncio.Lock()
-        self._here = here
-        self._directory = directory
-        self._transfers = transfers
-        self._streams = streams
-        self._seen: dict[tuple[str, str], FileStatus] = {}
-        self._owner: dict[str, str] = {}
-        self._fetched: set[str] | None = None
+    here: LocalDirectory
+    directory: str
+    transfers: Transfers
+    streams: frozenset[str]
+    lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
+    _seen: dict[tuple[str, str], FileStatus] = field(init=False, default_factory=dict)
+    _owner: dict[str, str] = field(init=False, default_factory=dict)
+    _fetched: set[str] | None = None
 
     async def fetch(self, node: NodeClient, path: str, status: FileStatus) -> None:
         """Update one file.
@@ -85,7 +80,7 @@ class TrialFiles:
         # Where the new part begins; a stream that has started again is new as a whole.
         grows = seen is not None and seen.inode == status.inode and status.size >= seen.size
         start = seen.size if seen is not None and grows else 0
-        if path in self._streams or (
+        if path in self.streams or (
             self._owner.get(path) == node.address
             and grows
             and await self._is_beginning(node, path, start)
@@ -100,7 +95,7 @@ class TrialFiles:
         pure = PurePosixPath(path)
         temporary = str(pure.with_name(f".{pure.name}.tmp-{secrets.token_hex(4)}"))
         try:
-            await in_uncancelled_thread(self._here.files.put, self._path(temporary), 0, b"")
+            await in_uncancelled_thread(self.here.files.put, self._path(temporary), 0, b"")
             await self._copy(node, path, temporary, 0, status, 0)
             await in_uncancelled_thread(self._rename, temporary, path)
         except BaseException:
@@ -117,14 +112,14 @@ class TrialFiles:
 
         def write(part: bytes | memoryview) -> None:
             nonlocal read
-            self._here.files.put(self._path(to), position + read - start, part)
+            self.here.files.put(self._path(to), position + read - start, part)
             read += len(part)
             self._seen[node.address, path] = status._replace(size=read)
 
         async def sink(part: bytes | memoryview) -> None:
             await in_uncancelled_thread(write, part)
 
-        await self._transfers.stream(node, self._path(path), sink, start, status.size)
+        await self.transfers.stream(node, self._path(path), sink, start, status.size)
         self._seen[node.address, path] = status._replace(size=read)
 
     async def _is_beginning(self, node: NodeClient, path: str, size: int) -> bool:
@@ -134,7 +129,7 @@ class TrialFiles:
         if await in_uncancelled_thread(self._size, path) != size:
             return False
         (there,) = await node.read([piece])
-        (here,) = await self._here.read([piece])
+        (here,) = await self.here.read([piece])
         return bytes(there) == bytes(here)
 
     def _may_write(self, path: str) -> bool:
@@ -146,7 +141,7 @@ class TrialFiles:
                 self._fetched.update(record.read_text(encoding="utf-8").splitlines())
         if path in self._fetched:
             return True
-        if path not in self._streams and self._file(path).exists():
+        if path not in self.streams and self._file(path).exists():
             return False
         record.parent.mkdir(parents=True, exist_ok=True)
         with open(record, "a", encoding="utf-8") as file:
@@ -155,10 +150,10 @@ class TrialFiles:
         return True
 
     def _path(self, path: str) -> str:
-        return f"{self._directory}/{path}"
+        return f"{self.directory}/{path}"
 
     def _file(self, path: str) -> Path:
-        return self._here.files.resolve(self._path(path))
+        return self.here.files.resolve(self._path(path))
 
     def _size(self, path: str) -> int:
         try:
@@ -170,6 +165,7 @@ class TrialFiles:
         os.replace(self._file(temporary), self._file(final))
 
 
+@dataclass(eq=False)
 class TrialFileCollector:
     """Fetches the files of trials' directories on nodes: periodically, and when an attempt ends.
 
@@ -183,25 +179,21 @@ class TrialFileCollector:
         streams: See `TrialFiles`.
     """
 
-    def __init__(
-        self,
-        here: LocalDirectory,
-        transfers: Transfers,
-        period_s: float,
-        timeout_s: float,
-        streams: frozenset[str] = STREAMS,
-    ) -> None:
-        self._here = here
-        self._transfers = transfers
-        self._streams = streams
-        self._period_s = max(period_s, _SHORTEST_PERIOD_S)
-        self._timeout_s = timeout_s
-        self._turns = asyncio.Semaphore(_MAX_PARALLEL)
-        self._watched: dict[tuple[str, str], NodeClient] = {}
-        self._trials: dict[str, TrialFiles] = {}
-        self._work: dict[str, set[asyncio.Task[None]]] = defaultdict(set)
-        self._timer: asyncio.TimerHandle | None = None
-        self._told: set[str] = set()
+    here: LocalDirectory
+    transfers: Transfers
+    period_s: float
+    timeout_s: float
+    streams: frozenset[str] = STREAMS
+    _turns: asyncio.Semaphore = field(
+        init=False, default_factory=lambda: asyncio.Semaphore(_MAX_PARALLEL)
+    )
+    _watched: dict[tuple[str, str], NodeClient] = field(init=False, default_factory=dict)
+    _trials: dict[str, TrialFiles] = field(init=False, default_factory=dict)
+    _work: dict[str, set[asyncio.Task[None]]] = field(
+        init=False, default_factory=lambda: defaultdict(set)
+    )
+    _timer: asyncio.TimerHandle | None = None
+    _told: set[str] = field(init=False, default_factory=set)
 
     def watch(self, node: NodeClient, directory: str) -> None:
         """Start to fetch the files that a trial writes on a node."""
@@ -244,7 +236,7 @@ class TrialFileCollector:
 
     def _schedule(self) -> None:
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._period_s, self._collect_all)
+        self._timer = loop.call_later(max(self.period_s, _SHORTEST_PERIOD_S), self._collect_all)
 
     def _collect_all(self) -> None:
         self._schedule()
@@ -263,10 +255,10 @@ class TrialFileCollector:
     async def _fetch(self, node: NodeClient, directory: str) -> None:
         trial = self._trials.get(directory)
         if trial is None:
-            trial = TrialFiles(self._here, directory, self._transfers, self._streams)
+            trial = TrialFiles(self.here, directory, self.transfers, self.streams)
             self._trials[directory] = trial
         try:
-            async with trial.lock, self._turns, asyncio.timeout(self._timeout_s):
+            async with trial.lock, self._turns, asyncio.timeout(self.timeout_s):
                 for path, status in (await node.files(directory)).items():
                     await trial.fetch(node, path, status)
         except CheckpointUnreadable:  # a file was removed while we looked
@@ -278,5 +270,5 @@ class TrialFileCollector:
                     "What a trial has written on the worker at %s could not be fetched to %s: %s",
                     node.address,
                     directory,
-                    error or f"not done within {self._timeout_s:g} s",
+                    error or f"not done within {self.timeout_s:g} s",
                 )

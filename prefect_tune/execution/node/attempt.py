@@ -10,9 +10,11 @@ import pickle
 import signal
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from prefect_tune.coordinator.events import Outcome
+from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.checkpoints.node_checkpoints import CheckpointHandoff
 from prefect_tune.execution.launch.handle import AttemptHandle, exit_error
 from prefect_tune.execution.node.bundles import NodeLost
@@ -42,6 +44,7 @@ _RECEIVE_BYTES = 1 << 18
 LINGER_S = 60.0
 
 
+@dataclass(eq=False)
 class RunningAttempt:
     """Running attempt on its node, for use in the node's event loop.
 
@@ -54,54 +57,38 @@ class RunningAttempt:
         memory: What memory it may use; its processes are ended when they use more.
         call: Carries out a CALL or END_CALL frame: its kind, number and payload; returns the
             payload of CALL_ENDED, or b"".
-        stop_grace_s: Seconds between asking it to stop and SIGTERM.
-        term_grace_s: Seconds between SIGTERM and SIGKILL.
+        env: The experiment, which says how long the attempt may take to end.
         on_exit: Called when its process is gone, before its end is reported.
-
-    Attributes:
-        checkpoints: See above.
     """
 
-    def __init__(
-        self,
-        key: AttemptKey,
-        handle: AttemptHandle,
-        directory: Path,
-        outbox: Outbox,
-        checkpoints: CheckpointHandoff,
-        memory: MemoryShare,
-        call: Callable[[int, int, bytes], Awaitable[bytes]],
-        stop_grace_s: float,
-        term_grace_s: float,
-        on_exit: Callable[[], None],
-    ) -> None:
-        self._key = key
-        self._handle = handle
-        self._directory = directory
-        self._outbox = outbox
-        self.checkpoints = checkpoints
-        self._memory = memory
-        memory.end = self._fail
-        self._call = call
-        self._calls: set[asyncio.Task[None]] = set()
-        self._stop_grace_s = stop_grace_s
-        self._term_grace_s = term_grace_s
-        self._on_exit = on_exit
-        self._loop = asyncio.get_running_loop()
-        self._buffer = FrameBuffer()
-        self._unsent: deque[bytes] = deque()
-        self._end: Outcome | AttemptError | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._killing = False
-        self._abandoned = ""
-        self._is_leaving = False
-        self._is_to_pause = False
-        self._over = False
-        self._loop.add_reader(handle.sock, self._on_readable)
+    key: AttemptKey
+    handle: AttemptHandle
+    directory: Path
+    outbox: Outbox
+    checkpoints: CheckpointHandoff
+    memory: MemoryShare
+    call: Callable[[int, int, bytes], Awaitable[bytes]]
+    env: ExperimentEnv
+    on_exit: Callable[[], None]
+    _calls: set[asyncio.Task[None]] = field(init=False, default_factory=set)
+    _loop: asyncio.AbstractEventLoop = field(init=False, default_factory=asyncio.get_running_loop)
+    _buffer: FrameBuffer = field(init=False, default_factory=FrameBuffer)
+    _unsent: deque[bytes] = field(init=False, default_factory=deque)
+    _end: Outcome | AttemptError | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _killing: bool = False
+    _abandoned: str = ""
+    _is_leaving: bool = False
+    _is_to_pause: bool = False
+    _over: bool = False
+
+    def __post_init__(self) -> None:
+        self.memory.end = self._fail
+        self._loop.add_reader(self.handle.sock, self._on_readable)
 
     async def finish(self) -> Outcome:
         """Wait until the process has ended, and report and return how the attempt ended."""
-        status = await self._handle.wait()
+        status = await self.handle.wait()
         if self._timer is not None:
             self._timer.cancel()
         # Read the frames that the process sent before its end, up to the last byte.
@@ -110,18 +97,18 @@ class RunningAttempt:
         self._over = True
         for call in self._calls:
             call.cancel()
-        self._loop.remove_reader(self._handle.sock)
-        self._loop.remove_writer(self._handle.sock)
-        self._handle.release(usable=not self._unsent and not self._killing)
+        self._loop.remove_reader(self.handle.sock)
+        self._loop.remove_writer(self.handle.sock)
+        self.handle.release(usable=not self._unsent and not self._killing)
         outcome, error = self._outcome(status)
         if outcome is not Outcome.FINISHED:
             # Unfinished checkpoints are useless, and fill the disk.
             with contextlib.suppress(OSError):
-                await asyncio.to_thread(remove_drafts, self._directory, self._key.attempt)
+                await asyncio.to_thread(remove_drafts, self.directory, self.key.attempt)
         pickled = None if error is None else pickle.dumps(error)
         uploading = self.checkpoints.uploading
-        self._on_exit()
-        self._outbox.put(ProcessEnded(self._key, outcome, pickled, uploading))
+        self.on_exit()
+        self.outbox.put(ProcessEnded(self.key, outcome, pickled, uploading))
         return outcome
 
     def decide(self, decision: Decision) -> None:
@@ -135,7 +122,7 @@ class RunningAttempt:
             return
         self._killing = True
         self.decide(Decision(0, Action.STOP))
-        self._escalate_after(self._stop_grace_s, self._terminate)
+        self._escalate_after(self.env.stop_grace_s, self._terminate)
 
     def leave(self) -> None:
         """Ask the trial to checkpoint and end, because its worker is about to end."""
@@ -158,15 +145,15 @@ class RunningAttempt:
 
     def _kill(self) -> None:
         self._killing = True
-        self._handle.kill_group(signal.SIGKILL)
+        self.handle.kill_group(signal.SIGKILL)
 
     def _terminate(self) -> None:
-        self._handle.kill_group(signal.SIGTERM)
-        self._escalate_after(self._term_grace_s, self._end_by_force)
+        self.handle.kill_group(signal.SIGTERM)
+        self._escalate_after(self.env.term_grace_s, self._end_by_force)
 
     def _end_by_force(self) -> None:
         self._kill()
-        self._handle.leave_behind()
+        self.handle.leave_behind()
 
     def _escalate_after(self, delay: float, step: Callable[[], None]) -> None:
         if self._timer is not None:
@@ -176,26 +163,26 @@ class RunningAttempt:
     # -- frames from the trial --------------------------------------------------------------------
 
     def _on_readable(self) -> None:
-        if self._outbox.full:
-            self._loop.remove_reader(self._handle.sock)
-            self._outbox.when_room(self._resume)
+        if self.outbox.full:
+            self._loop.remove_reader(self.handle.sock)
+            self.outbox.when_room(self._resume)
             return
         self._receive()
 
     def _resume(self) -> None:
         if not self._over:
-            self._loop.add_reader(self._handle.sock, self._on_readable)
+            self._loop.add_reader(self.handle.sock, self._on_readable)
 
     def _receive(self) -> bool:
         """Read and handle received frames; return False if there are none."""
         try:
-            data = self._handle.sock.recv(_RECEIVE_BYTES)
+            data = self.handle.sock.recv(_RECEIVE_BYTES)
         except BlockingIOError:
             return False
         except OSError:
             data = b""
         if not data:
-            self._loop.remove_reader(self._handle.sock)
+            self._loop.remove_reader(self.handle.sock)
             return False
         # A busy trial's results arrive many at a time, and are put as one.
         lines: list[bytes] = []
@@ -206,25 +193,25 @@ class RunningAttempt:
                     first = seq
                 lines.append(payload)
                 if kind == Kind.RESULT_AWAITING:
-                    self._outbox.put_results(self._key, first, lines, True)
+                    self.outbox.put_results(self.key, first, lines, True)
                     lines = []
             else:
                 if lines:  # other frames keep their order relative to results
-                    self._outbox.put_results(self._key, first, lines, False)
+                    self.outbox.put_results(self.key, first, lines, False)
                     lines = []
                 self._handle_frame(kind, seq, payload)
         if lines:
-            self._outbox.put_results(self._key, first, lines, False)
+            self.outbox.put_results(self.key, first, lines, False)
         return True
 
     def _handle_frame(self, kind: int, seq: int, payload: bytes) -> None:
         if kind == Kind.HELLO:
-            self._outbox.put(ProcessStarted(self._key, **json.loads(payload)))
+            self.outbox.put(ProcessStarted(self.key, **json.loads(payload)))
         elif kind == Kind.LOG:
-            self._outbox.put(TrialLog(*self._key, payload), urgent=False, nbytes=len(payload))
+            self.outbox.put(TrialLog(*self.key, payload), urgent=False, nbytes=len(payload))
         elif kind == Kind.ANNOUNCED:
-            announced = CheckpointAnnounced(self._key, json.loads(payload))
-            self._outbox.put(announced, urgent=False)
+            announced = CheckpointAnnounced(self.key, json.loads(payload))
+            self.outbox.put(announced, urgent=False)
         elif kind == Kind.CHECKPOINT:
             tell_uploaded = functools.partial(self._tell, encode(Kind.UPLOADED, 0, b""))
             self.checkpoints.hand_over(*decode_checkpoint(payload), tell_uploaded)
@@ -236,7 +223,7 @@ class RunningAttempt:
             end = json.loads(payload)
             self._end = Outcome(end["outcome"])
             if end["waits"]:
-                self._handle.over.set_result(None)
+                self.handle.over.set_result(None)
             else:
                 self._escalate_after(LINGER_S, self._kill)
         elif kind == Kind.FAILED:
@@ -246,7 +233,7 @@ class RunningAttempt:
     async def _carry_out(self, kind: int, number: int, payload: bytes) -> None:
         """Run or end a function in a bundle of the attempt, and send the outcome to the trial."""
         try:
-            ended = await self._call(kind, number, payload)
+            ended = await self.call(kind, number, payload)
         except NodeLost as error:
             self.abandon(str(error))
             return
@@ -261,7 +248,7 @@ class RunningAttempt:
             self._send()
 
     def _send(self) -> None:
-        sock = self._handle.sock
+        sock = self.handle.sock
         while self._unsent:
             data = self._unsent[0]
             try:
@@ -287,9 +274,9 @@ class RunningAttempt:
             return Outcome.LOST, AttemptError("lost", "its worker is about to end")
         if isinstance(self._end, Outcome):
             return self._end, None
-        error = self._end or self._memory.overflow() or exit_error(status)
+        error = self._end or self.memory.overflow() or exit_error(status)
         if self._killing and error.kind in ("signal", "exit", "lost"):
             return Outcome.STOPPED, None
         if error.kind == "lost":
             return Outcome.LOST, error
-        return Outcome.FAILED, self._handle.add_details(error, self._directory)
+        return Outcome.FAILED, self.handle.add_details(error, self.directory)

@@ -80,6 +80,7 @@ class _AttemptBundles:
             self.processes[number].kill_group(signal.SIGKILL)
 
 
+@dataclass(eq=False)
 class NodeBundles:
     """Bundles of one experiment's attempts on one node, for the node's event loop.
 
@@ -94,26 +95,16 @@ class NodeBundles:
             arguments by name.
     """
 
-    def __init__(
-        self,
-        env: ExperimentEnv,
-        directory: NodeDirectory,
-        spawner: AttemptSpawner,
-        gpus: GpuAllocator,
-        guard: MemoryGuard,
-        address: str,
-        call_node: CallNode,
-    ) -> None:
-        self._env = env
-        self._directory = directory
-        self._spawner = spawner
-        self._gpus = gpus
-        self._guard = guard
-        self._call_node = call_node
-        self._address = address
-        self._bundles: dict[AttemptKey, _AttemptBundles] = {}
-        #: Attempts that wait for bundles on other nodes.
-        self.gathering: set[AttemptKey] = set()
+    env: ExperimentEnv
+    directory: NodeDirectory
+    spawner: AttemptSpawner
+    gpus: GpuAllocator
+    guard: MemoryGuard
+    address: str
+    call_node: CallNode
+    _bundles: dict[AttemptKey, _AttemptBundles] = field(init=False, default_factory=dict)
+    #: Attempts that wait for bundles on other nodes.
+    gathering: set[AttemptKey] = field(init=False, default_factory=set)
 
     # -- reserving them ---------------------------------------------------------------------------
 
@@ -153,7 +144,7 @@ class NodeBundles:
         bundles.end()
         for number, slot in bundles.slots.items():
             if number:  # the first is the attempt's own
-                await self._gpus.release(slot.devices, slot.resources.get(GPU, 0.0))
+                await self.gpus.release(slot.devices, slot.resources.get(GPU, 0.0))
 
     async def gather(self, request: AttemptRequest) -> Launch:
         """Reserve an attempt's bundles on this node, and wait for those on other nodes.
@@ -202,9 +193,9 @@ class NodeBundles:
 
     async def _acquire(self, launch: Launch, bundles: _AttemptBundles) -> None:
         for number, slot in enumerate(launch.others, start=1):
-            if slot.node == self._address:
+            if slot.node == self.address:
                 gpu = slot.resources.get(GPU, 0.0)
-                acquiring = self._gpus.acquire(slot.devices, gpu)
+                acquiring = self.gpus.acquire(slot.devices, gpu)
                 try:
                     devices = await unless_set(bundles.over, acquiring)
                 except AttemptCancelled:
@@ -243,17 +234,17 @@ class NodeBundles:
         bundles = self._bundles.get(key)
         if bundles is None or bundles.directory is None or bundles.over.is_set():
             return {"ended": _failed("lost", "the trial has ended")}
-        directory = self._directory.path / bundles.directory
+        directory = self.directory.path / bundles.directory
         stdout, stderr = (directory / f"worker_{bundle}_{name}" for name in ("stdout", "stderr"))
         slot = bundles.slots[bundle]
-        env = trial_variables(self._env, slot.resources, slot.devices)
+        env = trial_variables(self.env, slot.resources, slot.devices)
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            handle = await self._spawner.spawn_call(call, env, stdout, stderr, key.trial_id)
+            handle = await self.spawner.spawn_call(call, env, stdout, stderr, key.trial_id)
         except (ClusterError, OSError) as error:
             return {"ended": _failed("start", str(error))}
         bundles.processes[number] = handle
-        memory = self._guard.share(handle.pid, slot.resources, slot.devices)
+        memory = self.guard.share(handle.pid, slot.resources, slot.devices)
         excess: list[AttemptError] = []
 
         def end(error: AttemptError) -> None:
@@ -270,7 +261,7 @@ class NodeBundles:
             del bundles.processes[number]
             handle.release(usable=False)
             excess += filter(None, [memory.overflow()])
-            self._guard.release(memory)
+            self.guard.release(memory)
         if ended is None and number in bundles.ended and not excess:
             ended = _failed("ended", "it was ended by the trial, or with it")
         if ended is None:
@@ -293,12 +284,12 @@ class NodeBundles:
         """
         arguments["attempt"] = (launch.trial_id, launch.attempt)
         try:
-            reply = await self._call_node(
-                node, operation, experiment_id=self._env.experiment_id, **arguments
+            reply = await self.call_node(
+                node, operation, experiment_id=self.env.experiment_id, **arguments
             )
         except OSError as error:
             raise NodeLost(
-                f"the worker at {self._address} cannot reach the one at {node}, which has a bundle "
+                f"the worker at {self.address} cannot reach the one at {node}, which has a bundle "
                 f"of {launch.name}: {error}. A firewall between their hosts has to let Dask "
                 "workers connect to each other"
             ) from error

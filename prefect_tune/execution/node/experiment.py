@@ -332,8 +332,7 @@ class NodeExperiment:
             CheckpointHandoff(key, directory, request.place.relative_dir, route, self._outbox),
             memory,
             functools.partial(self.bundles.call, launch),
-            self.env.stop_grace_s,
-            self.env.term_grace_s,
+            self.env,
             functools.partial(self._on_exit, key, memory),
         )
 

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -36,6 +37,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class RemoteStore:
     """`Store` on a remote file system.
 
@@ -45,48 +47,47 @@ class RemoteStore:
         retry: Retries requests that fail temporarily.
     """
 
-    def __init__(self, location: Location, backend: Backend, retry: Retry) -> None:
-        self.location = location
-        self._backend = backend
-        self._retry = retry
+    location: Location
+    backend: Backend
+    retry: Retry
 
     def read(self, rel: str) -> bytes | None:
         check_relative(rel)
         try:
-            return self._request("read", rel, partial(self._backend.read, rel))
+            return self._request("read", rel, partial(self.backend.read, rel))
         except NotFound:
             return None
 
     def write(self, rel: str, data: bytes) -> None:
         check_relative(rel)
-        self._request("write", rel, partial(self._backend.write, rel, data), size=len(data))
+        self._request("write", rel, partial(self.backend.write, rel, data), size=len(data))
 
     def sizes(self, rel: str = "") -> dict[str, int]:
-        return {name: entry.size for name, entry in self._list(self._retry.begin(), rel).items()}
+        return {name: entry.size for name, entry in self._list(self.retry.begin(), rel).items()}
 
     def exists(self, rel: str) -> bool:
         check_relative(rel)
         try:
-            self._request("look for", rel, partial(self._backend.stat, rel))
+            self._request("look for", rel, partial(self.backend.stat, rel))
         except NotFound:
             return False
         return True
 
     def delete(self, rels: Iterable[str]) -> None:
-        self._delete(self._retry.begin(), [check_relative(rel) for rel in rels])
+        self._delete(self.retry.begin(), [check_relative(rel) for rel in rels])
 
     def delete_tree(self, rel: str) -> None:
-        call = self._retry.begin()
+        call = self.retry.begin()
         self._delete(call, [join(rel, name) for name in self._list(call, rel)])
-        self._run_delete(call, rel, partial(self._backend.remove_directories, rel))
+        self._run_delete(call, rel, partial(self.backend.remove_directories, rel))
 
     def put_file(self, local: str | os.PathLike[str], rel: str) -> None:
-        self._put(self._retry.begin(), [(Path(local), check_relative(rel))])
+        self._put(self.retry.begin(), [(Path(local), check_relative(rel))])
 
     def get_file(self, rel: str, local: str | os.PathLike[str]) -> None:
         check_relative(rel)
-        call = self._retry.begin()
-        entry = call.run("read", self._url(rel), partial(self._backend.stat, rel))
+        call = self.retry.begin()
+        entry = call.run("read", self._url(rel), partial(self.backend.stat, rel))
         self._get(call, [(rel, entry, Path(local))])
 
     def put_tree(
@@ -97,7 +98,7 @@ class RemoteStore:
         names: Iterable[str] | None = None,
     ) -> None:
         source = Path(local_dir)
-        call = self._retry.begin()
+        call = self.retry.begin()
         if names is None:
             names = call.run("read", str(source), lambda timeout: local_files(source))
         first, at_the_end = split_last(names, last)
@@ -108,7 +109,7 @@ class RemoteStore:
     def get_tree(
         self, rel: str, local_dir: str | os.PathLike[str], wanted: Wanted | None = None
     ) -> None:
-        call = self._retry.begin()
+        call = self.retry.begin()
         entries = self._list(call, rel)
         target = Path(local_dir)
         _on_local_disk(target, partial(target.mkdir, parents=True, exist_ok=True))
@@ -125,7 +126,7 @@ class RemoteStore:
         page = ""
         while True:
             try:
-                request = partial(self._backend.list, rel, page)
+                request = partial(self.backend.list, rel, page)
                 entries, page = call.run("list", self._url(rel), request)
             except NotFound:
                 entries, page = {}, ""  # the directory does not exist
@@ -139,7 +140,7 @@ class RemoteStore:
             raise StorageError(f"cannot use the files below {self._url(rel)}: {error}.") from error
 
     def _delete(self, call: Call, rels: Sequence[str]) -> None:
-        delete = self._backend.delete
+        delete = self.backend.delete
         run_all([partial(self._run_delete, call, rel, partial(delete, rel)) for rel in rels])
 
     def _put(self, call: Call, files: Sequence[tuple[Path, str]]) -> None:
@@ -153,7 +154,7 @@ class RemoteStore:
             except OSError as error:
                 raise StorageError(f"cannot read {local}: {error.strerror}.") from error
             url = self._url(rel)
-            uploads.append((url, send(url, partial(self._backend.begin_upload, local, size, rel))))
+            uploads.append((url, send(url, partial(self.backend.begin_upload, local, size, rel))))
 
         try:
             run_all([partial(begin, local, rel) for local, rel in files])
@@ -192,12 +193,12 @@ class RemoteStore:
     def _fetch_part(
         self, call: Call, rel: str, entry: Entry, begin: int, end: int, local: Path
     ) -> None:
-        request = partial(self._backend.read_range, rel, begin, end, entry.version)
+        request = partial(self.backend.read_range, rel, begin, end, entry.version)
         data = call.run("read", self._url(rel), request, end - begin)
         _on_local_disk(local, partial(_write_at, local, begin, data))
 
     def _request(self, doing: str, rel: str, request: Callable[[float], T], size: int = 0) -> T:
-        return self._retry.begin().run(doing, self._url(rel), request, size)
+        return self.retry.begin().run(doing, self._url(rel), request, size)
 
     def _run_delete(self, call: Call, rel: str, request: Callable[[float], None]) -> None:
         try:

@@ -55,6 +55,7 @@ class OutageWatch(Protocol):
         """Note that a request has succeeded."""
 
 
+@dataclass(eq=False)
 class Retry:
     """Retries requests that fail temporarily.
 
@@ -64,16 +65,10 @@ class Retry:
         watch: Is notified of outages, which are also logged.
     """
 
-    def __init__(
-        self,
-        limits: Limits,
-        cancelled: threading.Event | None = None,
-        watch: OutageWatch | None = None,
-    ) -> None:
-        self.limits = limits
-        self.cancelled = cancelled or threading.Event()
-        self.watch = watch
-        self._warned_at = -_WARN_EVERY_S
+    limits: Limits
+    cancelled: threading.Event
+    watch: OutageWatch | None = None
+    _warned_at: float = -_WARN_EVERY_S
 
     def begin(self) -> Call:
         """Start the time limit of one call of a store's method."""

@@ -197,7 +197,7 @@ def open_store(
     Raises:
         InvalidArgument: If fsspec does not know the URL's protocol, or its package is missing.
     """
-    retry = Retry(limits or Limits(), cancelled, watch)
+    retry = Retry(limits or Limits(), cancelled or threading.Event(), watch)
     if location.is_local:
         from prefect_tune.filesystem.local import LocalStore
 

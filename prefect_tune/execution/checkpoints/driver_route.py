@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from typing_extensions import override
@@ -23,6 +24,7 @@ from prefect_tune.filesystem.location import is_absolute
 _Answer = asyncio.Future[StorageError | None]
 
 
+@dataclass(eq=False)
 class DriverRoute(CopyingRoute):
     """Route that asks the driver to copy checkpoints; the driver answers by calling `on_answer`.
 
@@ -31,12 +33,10 @@ class DriverRoute(CopyingRoute):
         outbox: Queue of reports to the driver.
     """
 
-    def __init__(self, directory: Path, outbox: Outbox) -> None:
-        super().__init__()
-        self._directory = directory
-        self._outbox = outbox
-        #: Requests without an answer, by their kind (True for an upload) and the checkpoint's path.
-        self._asked: dict[tuple[bool, str], _Answer] = {}
+    directory: Path
+    outbox: Outbox
+    #: Requests without an answer, by their kind (True for an upload) and the checkpoint's path.
+    _asked: dict[tuple[bool, str], _Answer] = field(init=False, default_factory=dict)
 
     @override
     def upload(self, path: str, directory: Path) -> asyncio.Future[str]:
@@ -84,7 +84,7 @@ class DriverRoute(CopyingRoute):
         error = await asyncio.shield(self._ask(CopyToNode(path, to)))
         if error is not None:
             raise error
-        directory = self._directory / to
+        directory = self.directory / to
         self._copies.add(path, directory)
         return directory
 
@@ -93,5 +93,5 @@ class DriverRoute(CopyingRoute):
         key = (isinstance(request, CopyToDriver), request.path)
         if key not in self._asked:
             self._asked[key] = asyncio.get_running_loop().create_future()
-            self._outbox.put(request)
+            self.outbox.put(request)
         return self._asked[key]

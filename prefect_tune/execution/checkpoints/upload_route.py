@@ -10,6 +10,7 @@ import os
 import posixpath
 import secrets
 import socket
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from typing_extensions import override
@@ -25,6 +26,7 @@ from prefect_tune.filesystem.location import Location, is_absolute
 _logger = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class UploadRoute(CopyingRoute):
     """Route that uploads checkpoints to remote storage while training continues.
 
@@ -35,15 +37,12 @@ class UploadRoute(CopyingRoute):
         downloads: Downloads checkpoints.
     """
 
-    def __init__(
-        self, directory: Path, storage: Location, transfers: TransferService, downloads: Downloads
-    ) -> None:
-        super().__init__()
-        self._directory = directory
-        self._storage = storage
-        self._transfers = transfers
-        self._downloads = downloads
-        self._uploads: dict[asyncio.Task[str], str] = {}  # with the trial's directory
+    directory: Path
+    storage: Location
+    transfers: TransferService
+    downloads: Downloads
+    #: Running uploads, with the trial's directory.
+    _uploads: dict[asyncio.Task[str], str] = field(init=False, default_factory=dict)
 
     @override
     def upload(self, path: str, directory: Path) -> asyncio.Future[str]:
@@ -59,7 +58,7 @@ class UploadRoute(CopyingRoute):
     async def close(self, patience: float) -> None:
         if self._uploads:
             await asyncio.wait(self._uploads, timeout=patience)
-        self._transfers.close()
+        self.transfers.close()
         if self._uploads:
             await asyncio.wait(self._uploads)
         await self._copies.close()
@@ -71,7 +70,7 @@ class UploadRoute(CopyingRoute):
             await asyncio.wait(before)
         problem = ""
         try:
-            await self._transfers.put(directory, self._storage, path, loop.time() - since)
+            await self.transfers.put(directory, self.storage, path, loop.time() - since)
         except StorageError as error:
             problem = str(error)
         except Exception as error:
@@ -91,8 +90,8 @@ class UploadRoute(CopyingRoute):
         if copy is not None and not await asyncio.to_thread(verify, copy):
             return copy
         # Another worker, or an earlier run on this node, may have written it into this directory.
-        sibling = self._directory / path
-        directory = await self._downloads.download(self._storage, path, sibling)
+        sibling = self.directory / path
+        directory = await self.downloads.download(self.storage, path, sibling)
         self._copies.add(path, directory)
         return directory
 

@@ -114,6 +114,7 @@ def split(lengths: Sequence[int], data: bytes | memoryview) -> list[memoryview]:
     return parts
 
 
+@dataclass(eq=False)
 class NodeClient(FilePlace):
     """`FilePlace` for an experiment's directory on a node, used in the Dask client's event loop.
 
@@ -126,10 +127,9 @@ class NodeClient(FilePlace):
         experiment_id: Id of the experiment.
     """
 
-    def __init__(self, scheduler: Any, address: str, experiment_id: str) -> None:
-        self.address = address
-        self._scheduler = scheduler
-        self._experiment_id = experiment_id
+    scheduler: Any
+    address: str
+    experiment_id: str
 
     async def files(self, directory: str) -> dict[str, FileStatus]:
         """List the files in a trial's directory, without checkpoints."""
@@ -186,5 +186,5 @@ class NodeClient(FilePlace):
         return reply
 
     async def _ask(self, operation: str, **arguments: Any) -> Any:
-        message = {"op": operation, "experiment_id": self._experiment_id, **arguments}
-        return await self._scheduler.proxy(worker=self.address, msg=message)
+        message = {"op": operation, "experiment_id": self.experiment_id, **arguments}
+        return await self.scheduler.proxy(worker=self.address, msg=message)

@@ -161,6 +161,7 @@ class MemoryShare:
         return _error(f"needed more memory than its share of {_gb(self.host)}", MEMORY)
 
 
+@dataclass(eq=False)
 class MemoryGuard:
     """Watches the memory of the attempts of one experiment, for the node's event loop.
 
@@ -171,15 +172,12 @@ class MemoryGuard:
         tell: Called with the warning.
     """
 
-    def __init__(
-        self, limit: int | None, gpus: Mapping[str, Gpu], tell: Callable[[NodeWarning], None]
-    ) -> None:
-        self._limit = limit
-        self.gpus = gpus
-        self._tell = tell
-        self._shares: set[MemoryShare] = set()
-        self._emptied: list[TrialCgroup] = []
-        self._may_group = True
+    limit: int | None
+    gpus: Mapping[str, Gpu]
+    tell: Callable[[NodeWarning], None]
+    _shares: set[MemoryShare] = field(init=False, default_factory=set)
+    _emptied: list[TrialCgroup] = field(init=False, default_factory=list)
+    _may_group: bool = True
 
     def share(self, pid: int, resources: Resources, devices: Sequence[str]) -> MemoryShare:
         """Watch a process and its descendants from now on; the caller sets `end`."""
@@ -212,12 +210,12 @@ class MemoryGuard:
                     if share in self._shares:
                         self._shares.discard(share)
                         share.end(error)
-            if self._limit and periods % _TOTAL_PERIODS == 0:
-                used = await asyncio.to_thread(_used_by_all, self._limit)
-                if used > self._limit:
-                    text = _OVER_LIMIT.format(used=_gb(used), limit=_gb(self._limit))
-                    self._tell(NodeWarning(text))
-                    self._limit = None
+            if self.limit and periods % _TOTAL_PERIODS == 0:
+                used = await asyncio.to_thread(_used_by_all, self.limit)
+                if used > self.limit:
+                    text = _OVER_LIMIT.format(used=_gb(used), limit=_gb(self.limit))
+                    self.tell(NodeWarning(text))
+                    self.limit = None
             periods += 1
             await asyncio.sleep(_PERIOD_S)
 

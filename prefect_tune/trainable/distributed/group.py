@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from prefect_tune.error import TrialWorkerFailed, TuneError
@@ -35,6 +36,7 @@ _REASON_S = 10.0
 _END_S = 5.0
 
 
+@dataclass(eq=False)
 class WorkerGroup:
     """Starts the workers of one attempt, notices how they end, and ends them.
 
@@ -45,29 +47,22 @@ class WorkerGroup:
         timeout_s: Seconds within which they have to be there, and to return at the end.
     """
 
-    def __init__(
-        self,
-        members: Sequence[Member],
-        start: Callable[[Invitation], WorkerCall],
-        checkpoint: str | None,
-        timeout_s: float,
-    ) -> None:
-        self._members = members
-        self._start = start
-        self._checkpoint = checkpoint
-        self._timeout_s = timeout_s
-        self._token = secrets.token_hex(16)
-        self._calls: dict[int, WorkerCall] = {}
-        # What the threads below share with the main one, which waits for changes of it.
-        self._changed = threading.Condition()
-        self._lines: dict[int, Line] = {}
-        self._values: dict[int, Any] = {}
-        self._gone: set[int] = set()
-        self._done: set[int] = set()
-        self._errors: dict[int, BaseException] = {}
-        self._failure: TuneError | None = None
-        self._trains = False
-        self._closed = False
+    members: Sequence[Member]
+    start: Callable[[Invitation], WorkerCall]
+    checkpoint: str | None
+    timeout_s: float
+    _token: str = field(init=False, default_factory=lambda: secrets.token_hex(16))
+    _calls: dict[int, WorkerCall] = field(init=False, default_factory=dict)
+    # What the threads below share with the main one, which waits for changes of it.
+    _changed: threading.Condition = field(init=False, default_factory=threading.Condition)
+    _lines: dict[int, Line] = field(init=False, default_factory=dict)
+    _values: dict[int, Any] = field(init=False, default_factory=dict)
+    _gone: set[int] = field(init=False, default_factory=set)
+    _done: set[int] = field(init=False, default_factory=set)
+    _errors: dict[int, BaseException] = field(init=False, default_factory=dict)
+    _failure: TuneError | None = None
+    _trains: bool = False
+    _closed: bool = False
 
     def __enter__(self) -> WorkerGroup:
         """Start the others and wait until they have connected.
@@ -75,13 +70,13 @@ class WorkerGroup:
         Raises:
             TuneError: If one fails or does not connect in time.
         """
-        host = self._members[0].host
-        self._listener = socket.create_server((host, 0), backlog=len(self._members))
+        host = self.members[0].host
+        self._listener = socket.create_server((host, 0), backlog=len(self.members))
         address = (host, self._listener.getsockname()[1])
         threading.Thread(target=self._accept, name="workers", daemon=True).start()
         try:
-            for member in self._members[1:]:
-                call = self._start(Invitation(member, address, self._token, self._timeout_s))
+            for member in self.members[1:]:
+                call = self.start(Invitation(member, address, self._token, self.timeout_s))
                 self._calls[member.rank] = call
                 call.add_done_callback(functools.partial(self._note_end, member.rank))
             self._wait_for(self._lines, "connect")
@@ -114,7 +109,7 @@ class WorkerGroup:
         """
         self._wait_for(self._values, "be ready")
         with self._changed:
-            values = [value, *(self._values.pop(m.rank) for m in self._members[1:])]
+            values = [value, *(self._values.pop(m.rank) for m in self.members[1:])]
         for line in self._lines.values():
             # One that is gone is noticed by who reads from it.
             with contextlib.suppress(OSError):
@@ -161,8 +156,8 @@ class WorkerGroup:
 
     def _wait_for(self, there: dict[int, Any] | set[int], what: str) -> None:
         """Wait until all the others are in `there`."""
-        deadline = time.monotonic() + self._timeout_s
-        others = range(1, len(self._members))
+        deadline = time.monotonic() + self.timeout_s
+        others = range(1, len(self.members))
         while True:
             with self._changed:
                 self._changed.wait_for(
@@ -173,9 +168,9 @@ class WorkerGroup:
                 missing = ", ".join(str(rank) for rank in others if rank not in there)
             if not missing:
                 return
-            waiting = f"worker {missing} of {len(self._members)} to {what}"
+            waiting = f"worker {missing} of {len(self.members)} to {what}"
             if time.monotonic() >= deadline:
-                raise TuneError(f"waited {self._timeout_s:g} s in vain for {waiting}.")
+                raise TuneError(f"waited {self.timeout_s:g} s in vain for {waiting}.")
             _logger.info("Waiting for %s.", waiting)
 
     def _check(self) -> None:
@@ -183,7 +178,7 @@ class WorkerGroup:
             raise self._failure
 
     def _explain(self, rank: int) -> str:
-        member, error = self._members[rank], self._errors[rank]
+        member, error = self.members[rank], self._errors[rank]
         what = "" if isinstance(error, TrialWorkerFailed) else f"{type(error).__name__}: "
         return f"{member} ({member.host}) has failed: {what}{error}"
 
@@ -208,14 +203,14 @@ class WorkerGroup:
         line = Line(sock)
         hello = line.receive() or {}
         rank: Any = hello.get("rank")
-        known = rank in range(1, len(self._members)) and rank not in self._lines
+        known = rank in range(1, len(self.members)) and rank not in self._lines
         if not known or not hmac.compare_digest(str(hello.get("token")), self._token):
             line.close()  # somebody else
             return
         sock.settimeout(None)
-        if hello["fetch"] and self._checkpoint is not None:
+        if hello["fetch"] and self.checkpoint is not None:
             with contextlib.suppress(OSError):  # it is gone
-                line.send_directory(self._checkpoint)
+                line.send_directory(self.checkpoint)
         with self._changed:
             self._lines[rank] = line
             self._changed.notify_all()
@@ -246,7 +241,7 @@ class WorkerGroup:
             if not first:
                 return
             # Which of them was the cause cannot be told from here: the error names them all.
-            others = len(self._members) - 1
+            others = len(self.members) - 1
             self._changed.wait_for(lambda: self._closed or len(self._errors) == others, _KNOWN_S)
             if self._closed:
                 return

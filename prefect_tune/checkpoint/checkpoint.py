@@ -171,16 +171,14 @@ class Checkpoint:
             StorageError: If it cannot be fetched or is damaged.
             OSError: If the directory cannot be written, e.g. because the disk is full.
         """
-        if path is not None:
-            target = Path(os.path.abspath(os.path.expanduser(path)))
-            target.mkdir(parents=True, exist_ok=True)
-            self._write(target)
-            return str(target)
-        target = Path(tempfile.mkdtemp(prefix="checkpoint_"))
+        given = tempfile.mkdtemp(prefix="checkpoint_") if path is None else os.path.expanduser(path)
+        target = Path(os.path.abspath(given))
+        target.mkdir(parents=True, exist_ok=True)
         try:
             self._write(target)
         except BaseException:
-            remove_tree(target)
+            if path is None:
+                remove_tree(target)
             raise
         return str(target)
 

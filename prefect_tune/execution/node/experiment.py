@@ -99,14 +99,13 @@ class NodeExperiment:
         self._directory = directory
         self._checkpoints = NodeCheckpoints(env, directory, self._outbox)
         self._tail = OutputTail(self._outbox)
-        self._attempts: set[asyncio.Task[None]] = set()
+        # Attempts that Dask has started, and attempts that were returned before that.
+        self._attempts: dict[AttemptKey, asyncio.Task[None]] = {}
+        self._taken_back: set[AttemptKey] = set()
         self._running: dict[AttemptKey, RunningAttempt] = {}
         # Decisions and kills for attempts whose process has not started.
         self._pending: dict[AttemptKey, PendingAttempt] = {}
-        # Attempts that Dask has started, and attempts that were returned before that.
-        self._begun: set[AttemptKey] = set()
         self._leaving = ""
-        self._taken_back: set[AttemptKey] = set()
         self._seconds: deque[float] = deque(maxlen=8)
         self._last_contact = time.monotonic()
         self._load = LoadWatch(worker, env.experiment_id, self._outbox.put)
@@ -177,13 +176,13 @@ class NodeExperiment:
             elif isinstance(message, requests.TakeBack):
                 if key in self.bundles.gathering and message.waited_s > _GATHER_S:
                     self._pending[key].cancel()
-                elif key not in self._begun and not self._load.would_start(
+                elif key not in self._attempts and not self._load.would_start(
                     message.constraint, message.waited_s
                 ):
                     self._take_back(key)
             elif attempt is not None:
                 _apply(message, attempt)
-            elif key not in self._begun and ends_attempt(message):
+            elif key not in self._attempts and ends_attempt(message):
                 self._take_back(key)
             else:
                 self._pending.setdefault(key, PendingAttempt()).tell(message)
@@ -207,7 +206,9 @@ class NodeExperiment:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.env.preemption_grace_s):
                 if self._attempts:
-                    await asyncio.wait(self._attempts)  # does not cancel them, unlike `gather`
+                    await asyncio.wait(
+                        self._attempts.values()
+                    )  # does not cancel them, unlike `gather`
                 await asyncio.gather(*(over.wait() for over in self.bundles.reserved_for_others))
                 await asyncio.gather(*(attempt.checkpoints.uploaded() for attempt in running))
                 await self._outbox.delivered()
@@ -224,16 +225,13 @@ class NodeExperiment:
         if key in self._taken_back:  # Dask starts an attempt that was returned
             self._taken_back.discard(key)
             return
-        self._begun.add(key)
         began = time.monotonic()
-        attempt = asyncio.create_task(self._run(request, config))
-        self._attempts.add(attempt)
-        attempt.add_done_callback(self._attempts.discard)
+        attempt = self._attempts[key] = asyncio.create_task(self._run(request, config))
+        attempt.add_done_callback(lambda _: self._attempts.pop(key))
         try:
             # Dask cancels it when the worker closes; then there may be a checkpoint to be written.
             await asyncio.shield(attempt)
         finally:
-            self._begun.discard(key)
             self._seconds.append(time.monotonic() - began)
 
     async def _run(self, request: AttemptRequest, config: requests.PickledValue) -> None:
@@ -374,7 +372,7 @@ class NodeExperiment:
     async def _wind_up(self, patience: float) -> None:
         if self._attempts:
             # Killed processes end soon. A thread ends at its next report, which may never come.
-            await asyncio.wait(self._attempts, timeout=_END_S)
+            await asyncio.wait(self._attempts.values(), timeout=_END_S)
         self._tail.close()
         await self._spawner.closed()
         await self._checkpoints.close(patience)

@@ -102,7 +102,7 @@ class Node:
                     await loop.sock_sendall(handle.sock, stop)
                 elif frame.kind == Kind.ENDED:
                     end = Outcome(json.loads(frame.payload)["outcome"])
-                    handle.set_over()
+                    handle.over.set_result(None)
                 elif frame.kind == Kind.FAILED:
                     end = pickle.loads(frame.payload)
         await handle.wait()

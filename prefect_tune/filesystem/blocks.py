@@ -76,12 +76,14 @@ def resolve_location(slug: str) -> Location:
 def _resolve(slug: str) -> dict[str, Any]:
     with _lock:
         if _resolver is None:
-            _register()
-        resolver = _resolver
-    if resolver is None:
-        raise StorageError(
-            f"cannot load the block {slug}: {_REGISTERING_MODULE} did not register a resolver."
-        )
+            try:
+                importlib.import_module(_REGISTERING_MODULE)
+            except ImportError as error:
+                raise StorageError(
+                    f"a storage block is used, and {_REGISTERING_MODULE} cannot be imported here: "
+                    f"{error}. Install prefect-tune with Prefect wherever the block is needed."
+                ) from error
+        resolver: Any = _resolver
     try:
         return dict(resolver(slug))
     except TuneError:
@@ -91,16 +93,6 @@ def _resolve(slug: str) -> dict[str, Any]:
         raise StorageError(
             f"cannot load the block {slug} ({type(error).__name__}: {scrub(str(error))}). It has "
             "to be saved on the Prefect server that this process uses (PREFECT_API_URL)."
-        ) from error
-
-
-def _register() -> None:
-    try:
-        importlib.import_module(_REGISTERING_MODULE)
-    except ImportError as error:
-        raise StorageError(
-            f"a storage block is used, and {_REGISTERING_MODULE} cannot be imported here: {error}. "
-            "Install prefect-tune with Prefect wherever the block is needed."
         ) from error
 
 

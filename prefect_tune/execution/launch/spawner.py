@@ -139,8 +139,6 @@ class AttemptSpawner:
         Raises:
             ClusterError: If it cannot be started.
         """
-        if self._request is None:
-            raise ClusterError("no trainable is loaded on this node")
         if isolation == THREAD:
             ours, theirs = _connection()
             files = (stdout, stderr) if copy_output else None

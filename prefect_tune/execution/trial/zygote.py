@@ -144,8 +144,9 @@ class Zygote:
     def _start(self, request: StartRequest) -> int:
         sock = self._descriptors.pop(0)
         try:
-            start = self._fork if self._source_file is None else self._spawn
-            return start(request, sock)
+            if self._source_file is None:
+                return self._fork(request, sock)
+            return self._spawn(request, sock, self._source_file)
         finally:
             os.close(sock)
 
@@ -167,12 +168,10 @@ class Zygote:
             os.setpgid(pid, pid)
         return pid
 
-    def _spawn(self, request: StartRequest, sock: int) -> int:
-        if self._source_file is None:
-            raise RuntimeError("nothing is loaded")
+    def _spawn(self, request: StartRequest, sock: int, source: IO[bytes]) -> int:
         environment = restored(os.environ, self._thread_variables)
         with _file_with(request) as request_file:
-            descriptors = (sock, request_file.fileno(), self._source_file.fileno())
+            descriptors = (sock, request_file.fileno(), source.fileno())
             arguments = [*map(str, (*descriptors, os.getpid())), json.dumps(self._import_path)]
             with open(request.stdout, "ab") as stdout, open(request.stderr, "ab") as stderr:
                 process = subprocess.Popen(

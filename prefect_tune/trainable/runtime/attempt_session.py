@@ -464,8 +464,7 @@ def _reset_in_child() -> None:
     activate(None, whole_process=False)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_in_child)
+os.register_at_fork(after_in_child=_reset_in_child)
 
 
 def current_session() -> Session | None:

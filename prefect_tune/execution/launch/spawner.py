@@ -81,11 +81,6 @@ class AttemptSpawner:
         self._closing: asyncio.Task[None] | None = None
         self._closed = False
 
-    @property
-    def zygote_pid(self) -> int:
-        """Process id of the zygote."""
-        return self._zygote.pid
-
     async def load(
         self, source: TrainableSource, start_method: str = "auto", isolation: str = PROCESS
     ) -> LoadInfo:

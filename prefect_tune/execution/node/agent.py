@@ -184,8 +184,8 @@ class TrialAgent:
             "offers": self._offers,
             "hostname": socket.gethostname(),
             "places": import_places(),
-            "shared": experiment.files is None,
-            "load": (experiment.load.held, experiment.load.obstacle),
+            "shared": experiment.checkpoints.files is None,
+            "load": (experiment.load.told.held, experiment.load.told.obstacle),
         }
 
     async def write_data(self, experiment_id: str, offset: int, data: bytes) -> dict[str, Any]:
@@ -254,7 +254,7 @@ class TrialAgent:
 
     def _files(self, experiment_id: str) -> NodeFiles | None:
         experiment = self._open_experiment(experiment_id)
-        return None if experiment is None else experiment.files
+        return None if experiment is None else experiment.checkpoints.files
 
     def _experiment_of(self, request: AttemptRequest) -> NodeExperiment:
         experiment = self._open_experiment(request.experiment_id)

@@ -24,7 +24,6 @@ from prefect_tune.error import CheckpointUnreadable, StorageError, TuneError
 from prefect_tune.execution.base import AttemptRequest, ExperimentEnv
 from prefect_tune.execution.checkpoints.node_checkpoints import CheckpointHandoff, NodeCheckpoints
 from prefect_tune.execution.files.node_directory import NodeDirectory, in_storage
-from prefect_tune.execution.files.node_files import NodeFiles
 from prefect_tune.execution.launch.spawner import THREAD, AttemptSpawner, DataGone
 from prefect_tune.execution.node.attempt import RunningAttempt
 from prefect_tune.execution.node.bundles import CallNode, NodeBundles, NodeLost, trial_variables
@@ -45,7 +44,6 @@ from prefect_tune.execution.protocol.reports import (
     Outbox,
     ProcessEnded,
     Report,
-    WorkerLoad,
 )
 from prefect_tune.experiment.attempt import AttemptError, AttemptKey
 from prefect_tune.nvml import Gpu
@@ -80,6 +78,8 @@ class NodeExperiment:
 
     Attributes:
         bundles: What attempts with several bundles have on this node.
+        checkpoints: Brings checkpoints to storage and back.
+        load: Watches the load of the worker by other tasks.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class NodeExperiment:
         self._gpus = gpus
         self._outbox = Outbox()
         self._directory = directory
-        self._checkpoints = NodeCheckpoints(env, directory, self._outbox)
+        self.checkpoints = NodeCheckpoints(env, directory, self._outbox)
         self._tail = OutputTail(self._outbox)
         # Attempts that Dask has started, and attempts that were returned before that.
         self._attempts: dict[AttemptKey, asyncio.Task[None]] = {}
@@ -108,7 +108,7 @@ class NodeExperiment:
         self._leaving = ""
         self._seconds: deque[float] = deque(maxlen=8)
         self._last_contact = time.monotonic()
-        self._load = LoadWatch(worker, env.experiment_id, self._outbox.put)
+        self.load = LoadWatch(worker, env.experiment_id, self._outbox.put)
         limit = worker.memory_manager.memory_limit
         watched = real_gpus if env.gpu_memory_guard else {}
         self._guard = MemoryGuard(limit, watched, self._outbox.put)
@@ -117,16 +117,6 @@ class NodeExperiment:
         )
         self._watches: list[asyncio.Task[None]] = []
         self._wound_up: asyncio.Task[None] | None = None
-
-    @property
-    def files(self) -> NodeFiles | None:
-        """Files that the driver may read and write; None if it shares the directory."""
-        return self._checkpoints.files
-
-    @property
-    def load(self) -> WorkerLoad:
-        """Load of the worker by other tasks, as last reported to the driver."""
-        return self._load.told
 
     @property
     def expected_s(self) -> float:
@@ -150,7 +140,7 @@ class NodeExperiment:
             self._outbox.put(NodeWarning(loaded.note))
         self._last_contact = time.monotonic()
         loop = asyncio.get_running_loop()
-        watches = [self._watch_lease(), self._load.run()]
+        watches = [self._watch_lease(), self.load.run()]
         if env.isolation != THREAD:
             watches.append(self._guard.run())
         if env.gpu_memory_guard and self._gpus.devices and not self._guard.gpus:
@@ -176,7 +166,7 @@ class NodeExperiment:
             elif isinstance(message, requests.TakeBack):
                 if key in self.bundles.gathering and message.waited_s > _GATHER_S:
                     self._pending[key].cancel()
-                elif key not in self._attempts and not self._load.would_start(
+                elif key not in self._attempts and not self.load.would_start(
                     message.constraint, message.waited_s
                 ):
                     self._take_back(key)
@@ -194,7 +184,7 @@ class NodeExperiment:
             reason: Why this node is about to end; "" if it is not any more.
         """
         self._leaving = reason
-        self._load.leave(reason)
+        self.load.leave(reason)
         if not reason:
             return
         self._outbox.put(NodeLeaving(reason))
@@ -282,18 +272,18 @@ class NodeExperiment:
             outcome = await attempt.finish()
         finally:
             del self._running[key]
-            self._checkpoints.release(request.launch.checkpoint)
+            self.checkpoints.release(request.launch.checkpoint)
             if not self.env.output_files.kept:
                 for stream in self._streams(request):
                     _remove_if_empty(stream)
         if outcome in (Outcome.FINISHED, Outcome.STOPPED):
-            self._checkpoints.route.drop_copies(request.place.relative_dir)
+            self.checkpoints.route.drop_copies(request.place.relative_dir)
 
     async def _start(
         self, request: AttemptRequest, config: requests.PickledValue, pending: PendingAttempt
     ) -> RunningAttempt:
         launch = request.launch
-        checkpoint = await pending.unless_cancelled(self._checkpoints.fetch(launch.checkpoint))
+        checkpoint = await pending.unless_cancelled(self.checkpoints.fetch(launch.checkpoint))
         key = launch.key
         try:
             directory = self._directory.path / request.place.relative_dir
@@ -311,11 +301,11 @@ class NodeExperiment:
                 self.env.output_files.kept,
             )
         except BaseException:
-            self._checkpoints.release(launch.checkpoint)
+            self.checkpoints.release(launch.checkpoint)
             self._tail.unwatch(key)
             raise
         self._tail.started(key, handle.pid)
-        route = self._checkpoints.route
+        route = self.checkpoints.route
         threads = self.env.isolation == THREAD
         memory = (
             MemoryShare(handle.pid)
@@ -375,7 +365,7 @@ class NodeExperiment:
             await asyncio.wait(self._attempts.values(), timeout=_END_S)
         self._tail.close()
         await self._spawner.closed()
-        await self._checkpoints.close(patience)
+        await self.checkpoints.close(patience)
         await asyncio.to_thread(self._directory.remove)
 
     def _context(

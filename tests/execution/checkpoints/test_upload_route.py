@@ -88,7 +88,7 @@ def agent(run):
 
 
 def transfers(run):
-    return agent(run)._checkpoints.transfers
+    return agent(run).checkpoints.transfers
 
 
 def make_checkpoint(directory, step):
@@ -126,7 +126,7 @@ def test_checkpoints_arrive_whole_and_two_copies_stay_while_the_trial_does(
 
 
 def _settled(run):
-    run.executor._client.sync(agent(run)._checkpoints.route._copies.close)
+    run.executor._client.sync(agent(run).checkpoints.route._copies.close)
 
 
 def test_the_slot_is_free_while_uploads_go_on(experiment, shaky, fault_proxy, fault_bucket):
@@ -225,7 +225,7 @@ def test_a_read_only_bucket_is_told(experiment, shaky, fault_proxy):
 def test_a_checkpoint_that_is_damaged_before_it_is_stored_is_not(experiment, storage, tmp_path):
     with experiment(train, storage) as run:
         damaged = local(run, "trial_a/checkpoint_000001")
-        route = agent(run)._checkpoints.route
+        route = agent(run).checkpoints.route
         make_checkpoint(damaged, 1)
         (damaged / "dict_checkpoint.pkl").write_text("12345")
 
@@ -338,7 +338,7 @@ def test_many_that_want_the_same_one_bring_it_once(experiment, shaky, fault_prox
         _settled(run)
 
         async def fetch_all():
-            fetch = agent(run)._checkpoints.fetch
+            fetch = agent(run).checkpoints.fetch
             return await asyncio.gather(*(fetch(path) for _ in range(5)))
 
         before = len(fault_proxy.seen)
@@ -378,7 +378,7 @@ def test_a_copy_of_an_earlier_run_is_used_but_not_relied_on(experiment, shaky, f
 
 
 def _fetch(run, path):
-    return run.executor._client.sync(agent(run)._checkpoints.fetch, path)
+    return run.executor._client.sync(agent(run).checkpoints.fetch, path)
 
 
 def test_unreadable_in_storage_means_that_checkpoint(experiment, storage, tmp_path):

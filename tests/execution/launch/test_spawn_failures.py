@@ -154,7 +154,7 @@ def test_trials_die_with_the_zygote_and_the_next_one_gets_a_new_zygote(agent):
     async def run():
         spawner = AttemptSpawner()
         await spawner.load(pack_trainable(train), "fork")
-        zygotes = [spawner.zygote_pid]
+        zygotes = [spawner._zygote.pid]
 
         def kill_zygote(_handle, _frame):
             os.kill(zygotes[0], signal.SIGKILL)
@@ -162,7 +162,7 @@ def test_trials_die_with_the_zygote_and_the_next_one_gets_a_new_zygote(agent):
         hanging = agent.context("hanging", config={"hang": True})
         lost = await agent.follow(spawner, hanging, on_result=kill_zygote)
         after = await agent.follow(spawner, agent.context("after", config={"hang": False}))
-        zygotes.append(spawner.zygote_pid)
+        zygotes.append(spawner._zygote.pid)
         spawner.close()
         return lost, after, zygotes
 
@@ -210,7 +210,7 @@ async def main():
     launch = Launch("t", 1, "t", {{}}, "", Resources.of(CPU=1))
     context = AttemptContext(launch, "e", "e", "", {str(agent.directory)!r})
     handle = await spawner.spawn(context, "{agent.directory}/out", "{agent.directory}/err")
-    print(spawner.zygote_pid, handle.pid, flush=True)
+    print(spawner._zygote.pid, handle.pid, flush=True)
     await handle.wait()
 
 asyncio.run(main())

@@ -38,10 +38,8 @@ class _Process(HelperProcess):
     def on_message(self, message: int, payload: Any) -> Any:
         if message == TransferMessage.FAILED:
             raise payload
-        if message == TransferMessage.AWAY:
+        if message == TransferMessage.OUTAGE:
             self._on_outage(payload)
-        elif message == TransferMessage.BACK:
-            self._on_outage("")
         return payload
 
 

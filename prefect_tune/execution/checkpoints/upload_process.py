@@ -32,10 +32,10 @@ class OutageReport(OutageWatch):
     """Reports to the agent when storage stops to answer and when it answers again.
 
     Args:
-        say: Sends a message to the agent.
+        say: Tells the agent why storage does not answer, and "" once it answers again.
     """
 
-    def __init__(self, say: Callable[[TransferMessage, object], None]) -> None:
+    def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._outage = Outage()
         self._changing = threading.Lock()
@@ -44,7 +44,7 @@ class OutageReport(OutageWatch):
     def on_failure(self, problem: str) -> None:
         with self._changing:
             if self._outage.begin():
-                self._say(TransferMessage.AWAY, problem)
+                self._say(problem)
 
     @override
     def on_success(self) -> None:
@@ -52,7 +52,7 @@ class OutageReport(OutageWatch):
             return
         with self._changing:
             if self._outage.end() is not None:
-                self._say(TransferMessage.BACK, None)
+                self._say("")
 
 
 class TransferServer:
@@ -68,7 +68,7 @@ class TransferServer:
         self._replying = threading.Lock()
         self._parent = os.getppid()
         self._outages: defaultdict[str, OutageReport] = defaultdict(
-            lambda: OutageReport(lambda message, payload: self._reply(message, 0, payload))
+            lambda: OutageReport(lambda problem: self._reply(TransferMessage.OUTAGE, 0, problem))
         )
 
     def run(self) -> None:

@@ -121,8 +121,7 @@ class TransferMessage(IntEnum):
     GET = 65  #: download a checkpoint [Transfer]
     DONE = 80  #: [None]
     FAILED = 81  #: [the exception]
-    AWAY = 82  #: storage has not answered for a while [the reason, as text]
-    BACK = 83  #: storage answers again [None]
+    OUTAGE = 82  #: storage has not answered for a while [why; "" once it answers again]
 
 
 @dataclass(frozen=True, slots=True)

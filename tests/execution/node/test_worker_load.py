@@ -129,7 +129,7 @@ def test_a_worker_that_does_not_start_what_it_could_is_avoided(run, cluster, oth
     monkeypatch.setattr(node_pool, "_START_S", 0.2)
     monkeypatch.setattr(worker_load, "_PATIENCE_S", 0.3)
     (worker,) = cluster.workers.values()
-    watch = worker.plugins["prefect_tune-agent"].agent._experiments[run.env.experiment_id]._load
+    watch = worker.plugins["prefect_tune-agent"].agent._experiments[run.env.experiment_id].load
     assert watch.would_start({"license": 1}, waited_s=0.1)  # Dask may still get to it
     assert not watch.would_start({"license": 1}, waited_s=1.0)
     assert "has not started a trial" in until_node(run, lambda node: node.obstacle).obstacle

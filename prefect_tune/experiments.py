@@ -15,29 +15,13 @@ from prefect_tune.storage.layout import default_root
 from prefect_tune.trainable.function import trainable_name, validate_trainable
 
 #: Arguments of `run` that an experiment can have.
-_ARGUMENTS = (
-    "stop",
-    "time_budget_s",
-    "trial_time_limit_s",
-    "config",
-    "resources_per_trial",
-    "num_samples",
-    "local_dir",
-    "storage_path",
-    "storage_filesystem",
-    "sync_config",
-    "checkpoint_config",
-    "keep_checkpoints_num",
-    "checkpoint_score_attr",
-    "checkpoint_freq",
-    "checkpoint_at_end",
-    "trial_name_creator",
-    "trial_dirname_creator",
-    "log_to_file",
-    "loggers",
-    "export_formats",
-    "max_failures",
-    "restore",
+_ARGUMENTS = tuple(
+    (
+        "stop time_budget_s trial_time_limit_s config resources_per_trial num_samples local_dir "
+        "storage_path storage_filesystem sync_config checkpoint_config keep_checkpoints_num "
+        "checkpoint_score_attr checkpoint_freq checkpoint_at_end trial_name_creator "
+        "trial_dirname_creator log_to_file loggers export_formats max_failures restore"
+    ).split()
 )
 #: Arguments in `Experiment.public_spec`, which callbacks may show.
 _PUBLIC = ("stop", "num_samples", "time_budget_s")

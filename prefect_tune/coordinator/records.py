@@ -56,18 +56,10 @@ _CLASSES: dict[str, type[Event]] = {
 }
 #: Fields that are left out of records if they are None, False, 0 or empty.
 _OPTIONAL = frozenset(
-    {
-        "custom_name",
-        "error",
-        "fate",
-        "lost",
-        "only_errored",
-        "resources",
-        "restart_unfinished",
-        "stop",
-        "uploading",
-        "values",
-    }
+    (
+        "custom_name error fate lost only_errored resources restart_unfinished stop uploading "
+        "values"
+    ).split()
 )
 
 

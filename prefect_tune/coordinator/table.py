@@ -18,6 +18,7 @@ _REMEMBERED = 256
 _WAITING = (PENDING, PAUSED)
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class LiveTrial:
     """The entry of an unfinished trial: what is only needed until the trial ends.
 
@@ -46,50 +47,26 @@ class LiveTrial:
         standstill: How many times in a row it was paused without a new checkpoint.
     """
 
-    __slots__ = (
-        "book",
-        "borrowed",
-        "closing",
-        "completed",
-        "ending",
-        "interrupted",
-        "last_seq",
-        "lost",
-        "node",
-        "overdue",
-        "ran",
-        "redirect",
-        "setbacks",
-        "since",
-        "slot",
-        "standstill",
-        "start",
-        "stop_reason",
-        "trial",
-        "uploads",
-    )
-
-    def __init__(self, trial: Trial, origin: TrialCheckpoint | None = None) -> None:
-        self.trial = trial
-        self.book = CheckpointBook(trial, origin)
-        self.slot: Slot | None = None
-        self.node = ""
-        self.start: TrialCheckpoint | None = None
-        self.last_seq = 0
-        self.stop_reason = ""
-        self.completed = False
-        self.interrupted = False
-        self.ending: AttemptEnded | None = None
-        self.uploads = 0
-        self.redirect: TrialRedirected | None = None
-        self.borrowed: dict[str, str] = {}
-        self.setbacks = 0
-        self.lost = 0
-        self.since: float | None = None
-        self.ran = 0.0
-        self.overdue = False
-        self.standstill = 0
-        self.closing: int | None = None
+    trial: Trial
+    book: CheckpointBook
+    slot: Slot | None = None
+    node: str = ""
+    start: TrialCheckpoint | None = None
+    last_seq: int = 0
+    stop_reason: str = ""
+    completed: bool = False
+    interrupted: bool = False
+    ending: AttemptEnded | None = None
+    uploads: int = 0
+    redirect: TrialRedirected | None = None
+    borrowed: dict[str, str] = field(default_factory=dict)
+    setbacks: int = 0
+    lost: int = 0
+    since: float | None = None
+    ran: float = 0.0
+    overdue: bool = False
+    closing: int | None = None
+    standstill: int = 0
 
     def time_run(self, now: float) -> float:
         """Return the seconds that all attempts of the trial have run by `now`."""
@@ -217,7 +194,7 @@ class TrialTable:
 
     def revive(self, trial: Trial, origin: TrialCheckpoint | None = None) -> LiveTrial:
         """Make a new entry for a finished trial, at the end of the queue."""
-        live = LiveTrial(trial, origin)
+        live = LiveTrial(trial, CheckpointBook(trial, origin))
         self._enter(live)
         return live
 

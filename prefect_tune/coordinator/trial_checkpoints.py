@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from prefect_tune.experiment.checkpoints import TrialCheckpoint, newest_usable
 from prefect_tune.experiment.trial import Trial
@@ -11,6 +11,7 @@ from prefect_tune.experiment.trial import Trial
 SUPERSEDED = "the trial was started from scratch since"
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class CheckpointBook:
     """The checkpoints from which an unfinished trial can go on.
 
@@ -38,33 +39,22 @@ class CheckpointBook:
         problem_lost: Whether that is because its node is gone.
     """
 
-    __slots__ = (
-        "_current",
-        "_trial",
-        "adopted",
-        "due",
-        "furthest",
-        "origin",
-        "problem",
-        "problem_lost",
-        "spared",
-        "suspects",
-        "unclean",
-    )
+    _trial: Trial
+    origin: TrialCheckpoint | None
+    # Frozen: most trials have none of them, and an empty set takes 200 bytes.
+    _current: frozenset[str] = frozenset()
+    adopted: TrialCheckpoint | None = None
+    suspects: frozenset[str] = frozenset()
+    spared: frozenset[str] = frozenset()
+    furthest: int = 0
+    unclean: bool = False
+    due: int | None = None
+    problem: str = ""
+    problem_lost: bool = False
 
-    def __init__(self, trial: Trial, origin: TrialCheckpoint | None) -> None:
-        self._trial = trial
-        # Frozen: most trials have none of them, and an empty set takes 200 bytes.
-        self._current: frozenset[str] = frozenset()
-        self.origin = origin
-        self.adopted: TrialCheckpoint | None = None
-        self.suspects: frozenset[str] = frozenset()
-        self.spared: frozenset[str] = frozenset()
-        self.furthest = max((c.progress.iteration for c in trial.checkpoints), default=0)
-        self.unclean = False
-        self.due: int | None = None
-        self.problem = ""
-        self.problem_lost = False
+    def __post_init__(self) -> None:
+        own = self._trial.checkpoints
+        self.furthest = max((one.progress.iteration for one in own), default=0)
 
     def start(self) -> TrialCheckpoint | None:
         """Return the checkpoint that the next attempt starts from; None if it starts afresh."""

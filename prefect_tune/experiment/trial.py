@@ -33,25 +33,11 @@ ERROR = "ERROR"
 #: would cost more than all other work for a result. The filled-in metrics that people rank or plot
 #: by are not in this set.
 AUTO_FILLED = frozenset(
-    {
-        "config",
-        "date",
-        "done",
-        "episodes_total",
-        "experiment_id",
-        "experiment_tag",
-        "hostname",
-        "iterations_since_restore",
-        "node_ip",
-        "pid",
-        "time_since_restore",
-        "time_this_iter_s",
-        "timestamp",
-        "timesteps_since_restore",
-        "timesteps_total",
-        "trial_id",
-        "warmup_time",
-    }
+    (
+        "config date done episodes_total experiment_id experiment_tag hostname "
+        "iterations_since_restore node_ip pid time_since_restore time_this_iter_s timestamp "
+        "timesteps_since_restore timesteps_total trial_id warmup_time"
+    ).split()
 )
 _WINDOW = 10
 _LARGEST = 2**63

@@ -14,17 +14,8 @@ _MARK = b"prefect_tune encrypted\n"
 # unchanged, so both can be searched for in the bytes.
 _PASSWORD = re.compile(rb"://[^/@:\s\0]{0,200}:[^@\s\0]{1,200}@")
 _NAMES = (
-    b"password",
-    b"passwd",
-    b"secret",
-    b"credential",
-    b"api_key",
-    b"apikey",
-    b"access_key",
-    b"accesskey",
-    b"auth_token",
-    b"authtoken",
-)
+    b"password passwd secret credential api_key apikey access_key accesskey auth_token authtoken"
+).split()
 
 
 class EncryptedWithOtherKey(pickle.UnpicklingError):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
 from prefect_tune import control
 from prefect_tune.orchestration.spec.experiment import StopRule
-from prefect_tune.orchestration.spec.form import FormModel, tabs
+from prefect_tune.orchestration.spec.form import FormModel, Tabs
 
 
 class _Action(FormModel):
@@ -83,7 +83,4 @@ class SetLimits(_Action):
         )
 
 
-if TYPE_CHECKING:
-    Action = Pause | Resume | Stop | Cancel | StopTrial | AddSamples | SetLimits
-else:
-    Action = tabs(Pause, Resume, Stop, Cancel, StopTrial, AddSamples, SetLimits)
+Action = Annotated[Pause | Resume | Stop | Cancel | StopTrial | AddSamples | SetLimits, Tabs()]

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from prefect_tune.error import ClusterError
 from prefect_tune.orchestration.prefect_internals import load_block
-from prefect_tune.orchestration.spec.form import FormModel, tabs
+from prefect_tune.orchestration.spec.form import FormModel, Tabs
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -126,10 +126,7 @@ class DaskClass(FormModel):
             yield cluster
 
 
-if TYPE_CHECKING:
-    Connection = LocalDask | DaskAddress | DaskClass
-else:
-    Connection = tabs(LocalDask, DaskAddress, DaskClass)
+Connection = Annotated[LocalDask | DaskAddress | DaskClass, Tabs()]
 
 
 class DaskCluster(Block):

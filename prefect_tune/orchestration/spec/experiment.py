@@ -16,7 +16,7 @@ from prefect_tune.engine.setup.parts import make_places
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.filesystem.location import Location
 from prefect_tune.orchestration.prefect_internals import load_block
-from prefect_tune.orchestration.spec.form import FormModel, path_of, tabs
+from prefect_tune.orchestration.spec.form import FormModel, Tabs, path_of
 from prefect_tune.orchestration.spec.space import Param, build_space
 from prefect_tune.orchestration.spec.strategy import SchedulerOptions, SearcherOptions
 from prefect_tune.orchestration.spec.trainable import load_trainable
@@ -106,10 +106,7 @@ class Bundles(FormModel):
         return PlacementGroupFactory([each.request() for each in self.bundles], self.strategy)
 
 
-if TYPE_CHECKING:
-    TrialResources = Resources | Bundles
-else:
-    TrialResources = tabs(Resources, Bundles)
+TrialResources = Annotated[Resources | Bundles, Tabs()]
 
 
 class NewExperiment(FormModel):
@@ -212,10 +209,7 @@ class WarmStartExperiment(FormModel):
         return [{key: value for key, value in c.items() if key in space} for c in best]
 
 
-if TYPE_CHECKING:
-    ContinueFrom = NewExperiment | ResumeExperiment | WarmStartExperiment
-else:
-    ContinueFrom = tabs(NewExperiment, ResumeExperiment, WarmStartExperiment)
+ContinueFrom = Annotated[NewExperiment | ResumeExperiment | WarmStartExperiment, Tabs()]
 
 
 class ExperimentSpec(BaseModel):

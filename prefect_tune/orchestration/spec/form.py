@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, Union, get_args
 
-from pydantic import BaseModel, ConfigDict, Discriminator, GetJsonSchemaHandler, Tag
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    Tag,
+)
 from pydantic_core import CoreSchema
 
 _NULL = {"type": "null"}
@@ -55,49 +62,43 @@ class FormModel(PlainOptionalFields, BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _ShownAsTabs:
-    """Describes a discriminated union as a plain one.
-
-    Prefect's default UI shows ``anyOf`` as tabs and ``oneOf`` as a field for JSON.
-    """
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        described = handler(schema)
-        described.pop("discriminator", None)
-        described["anyOf"] = described.pop("oneOf")
-        return described
-
-
-def tabs(*models: type[BaseModel]) -> Any:
-    """Make the type of a field that holds an object of one of the models.
+class Tabs:
+    """Annotation of a field that holds an object of one of several models, shown as tabs.
 
     A mapping is for the model that it names in its field `kind`, if the models have one. Otherwise
     it is for the model that has the most of its keys, the first one of several.
     """
-    names = {_name(model): model for model in models}
-    have_kinds = all("kind" in model.model_fields for model in models)
 
-    def choose(value: Any) -> str | None:
-        if isinstance(value, BaseModel):
-            return next((name for name, model in names.items() if isinstance(value, model)), None)
-        if not isinstance(value, Mapping):
-            return None
-        if have_kinds:
-            return value.get("kind")
-        return max(names, key=lambda name: len(value.keys() & names[name].model_fields.keys()))
+    def __get_pydantic_core_schema__(self, union: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        names = {_name(model): model for model in get_args(union)}
+        have_kinds = all("kind" in model.model_fields for model in names.values())
 
-    tagged = tuple(Annotated[model, Tag(name)] for name, model in names.items())
-    return Annotated[
-        Union[tagged],  # noqa: UP007 - made at run time
-        Discriminator(
+        def choose(value: Any) -> str | None:
+            if isinstance(value, BaseModel):
+                return next((n for n, model in names.items() if isinstance(value, model)), None)
+            if not isinstance(value, Mapping):
+                return None
+            if have_kinds:
+                return value.get("kind")
+            return max(names, key=lambda n: len(value.keys() & names[n].model_fields.keys()))
+
+        tagged = tuple(Annotated[model, Tag(name)] for name, model in names.items())
+        titles = ", ".join(map(_title, names.values()))
+        discriminator = Discriminator(
             choose,
             custom_error_type="no_tab",
-            custom_error_message=f"Give the fields of one of: {', '.join(map(_title, models))}",
-        ),
-        _ShownAsTabs(),
-    ]
+            custom_error_message=f"Give the fields of one of: {titles}",
+        )
+        return handler.generate_schema(Annotated[Union[tagged], discriminator])  # noqa: UP007
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        # Prefect's default UI shows ``anyOf`` as tabs and ``oneOf`` as a field for JSON.
+        described = handler(schema)
+        described.pop("discriminator", None)
+        described["anyOf"] = described.pop("oneOf")
+        return described
 
 
 def path_of(error: Any) -> str:

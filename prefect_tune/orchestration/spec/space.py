@@ -23,7 +23,7 @@ from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
 
 from prefect_tune import space as domains
 from prefect_tune.error import InvalidArgument, did_you_mean
-from prefect_tune.orchestration.spec.form import FormModel, tabs
+from prefect_tune.orchestration.spec.form import FormModel, Tabs
 
 _NUMERIC = (
     "uniform quniform loguniform qloguniform randn qrandn randint qrandint lograndint qlograndint"
@@ -159,10 +159,7 @@ class Fixed(_Domain):
         return self.value
 
 
-if TYPE_CHECKING:
-    Domain = RealNumber | WholeNumber | OneOfTexts | OneOfNumbers | Fixed
-else:
-    Domain = tabs(RealNumber, WholeNumber, OneOfTexts, OneOfNumbers, Fixed)
+Domain = Annotated[RealNumber | WholeNumber | OneOfTexts | OneOfNumbers | Fixed, Tabs()]
 
 
 class Param(FormModel):

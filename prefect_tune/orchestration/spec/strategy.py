@@ -17,7 +17,7 @@ from griffe import Docstring, DocstringSectionKind
 from pydantic import BeforeValidator, Field, create_model
 
 from prefect_tune.named_classes import ClassRegistry, NamedClass
-from prefect_tune.orchestration.spec.form import FormModel, tabs
+from prefect_tune.orchestration.spec.form import FormModel, Tabs
 from prefect_tune.schedulers import SCHEDULERS
 from prefect_tune.search import SEARCHERS
 from prefect_tune.space import Domain, Float
@@ -99,7 +99,7 @@ def form_of(registry: ClassRegistry[Any]) -> Any:
             return {**value, "kind": name}
         return value
 
-    return Annotated[tabs(*models), BeforeValidator(complete)]
+    return Annotated[Union[tuple(models)], Tabs(), BeforeValidator(complete)]  # noqa: UP007
 
 
 def _mark(entry: NamedClass[Any]) -> str:

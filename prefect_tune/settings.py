@@ -28,9 +28,25 @@ NODE_VARIABLES = {
 }
 
 
+#: Settings that Ray Tune has too, by the same name behind ``TUNE_``.
+_RAY_HAS = frozenset(
+    (
+        "result_dir disable_dated_subdir max_len_identifier disable_auto_init "
+        "disable_auto_callback_loggers disable_strict_metric_checking print_all_trial_errors "
+        "warn_threshold_s disable_resource_checks force_trial_cleanup_s disable_sigint_handler "
+        "global_checkpoint_s cloud_sync_s disable_auto_callback_syncer"
+    ).split()
+)
+
+
 def _aliases(name: str, *others: str, prefix: str = "TUNE_") -> AliasChoices:
     names = (name, *others)
     return AliasChoices(*(first + n for n in names for first in (_PREFIX, prefix)))
+
+
+def _variables(field: str) -> AliasChoices:
+    name = field.upper()
+    return _aliases(name) if field in _RAY_HAS else AliasChoices(_PREFIX + name)
 
 
 class TuneSettings(BaseSettings):
@@ -41,9 +57,7 @@ class TuneSettings(BaseSettings):
         populate_by_name=True,
         frozen=True,
         env_ignore_empty=True,
-        alias_generator=AliasGenerator(
-            validation_alias=lambda field: AliasChoices(_PREFIX + field.upper())
-        ),
+        alias_generator=AliasGenerator(validation_alias=_variables),
     )
 
     # -- where and what --------------------------------------------------------------------------
@@ -66,19 +80,13 @@ class TuneSettings(BaseSettings):
     )
     result_dir: str | None = Field(
         None,
-        validation_alias=_aliases("RESULT_DIR"),
         description="Where experiment directories are made by default: `~/prefect_tune_results`.",
     )
     disable_dated_subdir: bool = Field(
-        False,
-        validation_alias=_aliases("DISABLE_DATED_SUBDIR"),
-        description="Name experiment directories without the date.",
+        False, description="Name experiment directories without the date."
     )
     max_len_identifier: int = Field(
-        130,
-        ge=0,
-        validation_alias=_aliases("MAX_LEN_IDENTIFIER"),
-        description="Characters of a trial directory's name, before its date.",
+        130, ge=0, description="Characters of a trial directory's name, before its date."
     )
     chdir_to_trial_dir: bool = Field(
         True,
@@ -87,9 +95,7 @@ class TuneSettings(BaseSettings):
         "is in `TUNE_ORIG_WORKING_DIR`.",
     )
     disable_auto_init: bool = Field(
-        False,
-        validation_alias=_aliases("DISABLE_AUTO_INIT"),
-        description="Never start a local cluster; `tune.init` or `cluster=` is needed.",
+        False, description="Never start a local cluster; `tune.init` or `cluster=` is needed."
     )
 
     raise_on_interrupt: bool = Field(
@@ -101,14 +107,10 @@ class TuneSettings(BaseSettings):
     # -- results and logs --------------------------------------------------------------------------
 
     disable_auto_callback_loggers: bool = Field(
-        False,
-        validation_alias=_aliases("DISABLE_AUTO_CALLBACK_LOGGERS"),
-        description="Do not add the CSV, JSON and TensorBoard loggers.",
+        False, description="Do not add the CSV, JSON and TensorBoard loggers."
     )
     disable_strict_metric_checking: bool = Field(
-        False,
-        validation_alias=_aliases("DISABLE_STRICT_METRIC_CHECKING"),
-        description="Accept results without the metric.",
+        False, description="Accept results without the metric."
     )
     full_tracebacks: bool = Field(
         False,
@@ -117,7 +119,6 @@ class TuneSettings(BaseSettings):
     )
     print_all_trial_errors: bool = Field(
         True,
-        validation_alias=_aliases("PRINT_ALL_TRIAL_ERRORS"),
         description="Print the traceback of each failure where the trial prints; it is in its "
         "`error.txt` anyway.",
     )
@@ -131,7 +132,6 @@ class TuneSettings(BaseSettings):
     warn_threshold_s: float = Field(
         0.5,
         ge=0,
-        validation_alias=_aliases("WARN_THRESHOLD_S"),
         description="Seconds after which a warning says that callbacks, or scheduler and stopper, "
         "delay the sweep; each is warned about once. 0 never warns.",
     )
@@ -167,7 +167,6 @@ class TuneSettings(BaseSettings):
     )
     disable_resource_checks: bool = Field(
         False,
-        validation_alias=_aliases("DISABLE_RESOURCE_CHECKS"),
         description="Wait for nodes that may come if no node has what a trial asks for; without "
         "it, that is an error.",
     )
@@ -204,7 +203,6 @@ class TuneSettings(BaseSettings):
     force_trial_cleanup_s: float = Field(
         600.0,
         ge=0,
-        validation_alias=_aliases("FORCE_TRIAL_CLEANUP_S"),
         description="Seconds that a trial which was stopped at a report may take to clean up "
         "before it is ended by force; 0 waits for ever.",
     )
@@ -217,11 +215,7 @@ class TuneSettings(BaseSettings):
 
     # -- when things go wrong ----------------------------------------------------------------------
 
-    disable_sigint_handler: bool = Field(
-        False,
-        validation_alias=_aliases("DISABLE_SIGINT_HANDLER"),
-        description="Leave SIGINT alone.",
-    )
+    disable_sigint_handler: bool = Field(False, description="Leave SIGINT alone.")
     max_lost: int = Field(
         10,
         ge=0,
@@ -253,18 +247,13 @@ class TuneSettings(BaseSettings):
 
     global_checkpoint_s: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
         "auto",
-        validation_alias=_aliases("GLOBAL_CHECKPOINT_S"),
         description="Seconds between snapshots of the experiment; auto: >= 10, <= 5 % of time.",
     )
     cloud_sync_s: float | None = Field(
-        None,
-        ge=0,
-        validation_alias=_aliases("CLOUD_SYNC_S"),
-        description="Seconds between copies of results and logs to storage; at least 1.",
+        None, ge=0, description="Seconds between copies of results and logs to storage; at least 1."
     )
     disable_auto_callback_syncer: bool = Field(
         False,
-        validation_alias=_aliases("DISABLE_AUTO_CALLBACK_SYNCER"),
         description="Do not fetch what trials write on nodes that do not share the experiment "
         "directory; as `SyncConfig(sync_to_driver=False)`.",
     )

@@ -49,10 +49,7 @@ class FailureConfig:
             raise InvalidArgument(
                 "fail_fast", f"got {self.fail_fast!r}.", 'It is True, False or "raise".'
             )
-        if not isinstance(self.max_failures, int) or self.max_failures < -1:
-            raise InvalidArgument(
-                "max_failures", f"got {self.max_failures!r}.", "It is an integer >= -1."
-            )
+        check_count("max_failures", self.max_failures, at_least=-1)
         if self.fail_fast and self.max_failures != 0:
             raise InvalidArgument(
                 "fail_fast",

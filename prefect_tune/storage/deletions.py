@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 from prefect_tune.error import StorageError, StorageUnavailable
 from prefect_tune.filesystem.location import is_absolute
@@ -67,17 +68,14 @@ class Deletions(BackgroundWorker):
                     return
                 batch = [self._queue.popleft() for _ in range(min(_PARALLEL, len(self._queue)))]
                 self._deleting = len(batch)
-            run_all([self._job(rel) for rel in batch], _PARALLEL)
+            run_all([partial(self._delete_everywhere, rel) for rel in batch], _PARALLEL)
 
-    def _job(self, rel: str) -> Callable[[], None]:
-        def delete() -> None:
-            for store in self._stores:
-                self._delete(store, rel)
-            with self._changed:
-                self._deleting -= 1
-            self._note_progress()
-
-        return delete
+    def _delete_everywhere(self, rel: str) -> None:
+        for store in self._stores:
+            self._delete(store, rel)
+        with self._changed:
+            self._deleting -= 1
+        self._note_progress()
 
     def _delete(self, store: CheckpointStore, rel: str) -> None:
         warned = False

@@ -38,13 +38,9 @@ class CallbackStates:
         self._pickles = pickles
         self._callbacks = list(callbacks)
         self._directory = directory
-        self._places = {
-            id(callback): place
-            for place, callback in enumerate(callbacks)
-            if overrides(callback, "get_state")
-        }
+        self._stateful = {id(one): one for one in callbacks if overrides(one, "get_state")}
+        self._has_states = bool(self._stateful)
         self._states: dict[int, bytes] = {}
-        self._failed: set[int] = set()
 
     def restore(self) -> None:
         """Restore each callback from the first saved state of its class that is not used yet."""
@@ -84,16 +80,15 @@ class CallbackStates:
 
     def collect(self, callback: Callback) -> None:
         """Get the state of a callback; call this in the thread in which the callback is called."""
-        place = self._places.get(id(callback))
-        if place is None or place in self._failed:
+        if id(callback) not in self._stateful:
             return
         try:
             state = callback.get_state()
             if state is not None:
-                self._states[place] = encrypt_if_secret(self._pickles, dump(state))
+                self._states[id(callback)] = encrypt_if_secret(self._pickles, dump(state))
         except Exception as error:
-            self._failed.add(place)
-            self._states.pop(place, None)
+            del self._stateful[id(callback)]
+            self._states.pop(id(callback), None)
             self._warn(callback, "get_state", "will begin anew if the experiment is resumed", error)
 
     def save(self) -> None:
@@ -102,17 +97,17 @@ class CallbackStates:
         Raises:
             StorageError: If the file cannot be written.
         """
-        if not self._places:
+        if not self._has_states:
             return
         saved = [
-            (_name(self._callbacks[place]), state, self._pickles.sign(_PURPOSE, state))
-            for place, state in self._states.items()
+            (_name(self._stateful[key]), state, self._pickles.sign(_PURPOSE, state))
+            for key, state in self._states.items()
         ]
         self._directory.write(CALLBACKS_FILE, dump(saved))
 
     def collect_all(self) -> None:
         """Get the states of all callbacks, once none of them is called any more."""
-        for callback in self._callbacks:
+        for callback in list(self._stateful.values()):
             self.collect(callback)
 
     def _warn(self, callback: Callback, hook: str, outcome: str, error: Exception) -> None:

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from prefect_tune.coordinator.commands import AdjustSearch, AskSearch, TellSearch
 from prefect_tune.coordinator.events import Event, SearchIdle, SearchSaved, TrialSuggested
-from prefect_tune.engine.resume.search_replay import tell
+from prefect_tune.engine.resume.replay import tell
 from prefect_tune.search.source import FINISHED, Suggestion, TrialSource
 
 #: Makes the event that adds a suggested trial, with its resources, names and directory.

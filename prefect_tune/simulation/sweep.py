@@ -27,7 +27,7 @@ from prefect_tune.coordinator.commands import (
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import Event, SearchIdle, Tick
 from prefect_tune.coordinator.options import CoordinatorOptions
-from prefect_tune.engine.resume.search_replay import tell
+from prefect_tune.engine.resume.replay import tell
 from prefect_tune.engine.setup.experiment_setup import ExperimentSetup
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.plain import number_of

@@ -143,7 +143,7 @@ def test_everything_is_in_one_warning(tmp_path, caplog, monkeypatch):
 
 def test_versions(tmp_path, caplog, monkeypatch):
     run(sweep(tmp_path, TuneConfig(num_samples=2)))
-    monkeypatch.setattr("prefect_tune.engine.resume.checks.__version__", "77.0")
+    monkeypatch.setattr("prefect_tune.engine.resume.last_run.__version__", "77.0")
     sweep(tmp_path, TuneConfig(num_samples=2)).close()
     assert "prefect_tune was " in caplog.text
     assert ", is 77.0" in caplog.text

@@ -14,12 +14,15 @@ import cloudpickle
 
 from prefect_tune.callback import Callback
 from prefect_tune.coordinator.coordinator import Coordinator
-from prefect_tune.engine.resume.checks import check_same_experiment, report_resumption
-from prefect_tune.engine.resume.last_run import RunRecords, find_last_run
+from prefect_tune.engine.resume.last_run import (
+    RunRecords,
+    check_same_experiment,
+    find_last_run,
+    report_resumption,
+)
 from prefect_tune.engine.resume.log_backlog import BacklogFinder
 from prefect_tune.engine.resume.orphan_checkpoints import OrphanCheckpoints, find_checkpoints
-from prefect_tune.engine.resume.replay import replay
-from prefect_tune.engine.resume.search_replay import SearchReplay
+from prefect_tune.engine.resume.replay import SearchReplay, replay
 from prefect_tune.engine.resume.snapshot import (
     Position,
     StatefulParts,

@@ -21,6 +21,7 @@ import psutil
 
 from prefect_tune.error import ExperimentLocked, StorageError
 from prefect_tune.filesystem.store import Store
+from prefect_tune.storage.journal.background_worker import Outage
 
 log = logging.getLogger(__name__)
 
@@ -123,8 +124,7 @@ class Lease:
         self._duration_s = duration_s
         self._on_lost = on_lost or (lambda error: None)
         self._closing = threading.Event()
-        self._lost = False
-        self._failing_since: float | None = None
+        self._outage = Outage()
         self._thread = threading.Thread(
             target=self._renew_until_closed, name="storage-lease", daemon=True
         )
@@ -201,32 +201,29 @@ class Lease:
     def _renew_until_closed(self) -> None:
         while not self._closing.wait(self._duration_s / _RENEWALS):
             try:
-                self._renew()
+                if not self._renew():
+                    return
             except StorageError as error:
-                if self._failing_since is None:
-                    self._failing_since = time.monotonic()
+                if self._outage.begin():
                     log.debug("The lease was not renewed: %s", error)
-            if self._lost:
-                return
 
-    def _renew(self) -> None:
+    def _renew(self) -> bool:
+        """Renew the lease; return False if it has been closed, or lost to another process."""
         found = self._read()
         if self._closing.is_set():
-            return
+            return False
         if found is not None and found.experiment_id != self._holder.experiment_id:
-            self._lost = True
             self._on_lost(self._locked_error(found))
-            return
+            return False
         self._write()
-        if self._failing_since is not None:
-            away = time.monotonic() - self._failing_since
-            self._failing_since = None
-            if away > self._duration_s:
-                log.warning(
-                    "The lease in %s was not renewed for %.0f s; nobody else has taken it.",
-                    self._store.location,
-                    away,
-                )
+        away = self._outage.end()
+        if away is not None and away > self._duration_s:
+            log.warning(
+                "The lease in %s was not renewed for %.0f s; nobody else has taken it.",
+                self._store.location,
+                away,
+            )
+        return True
 
     def _read(self) -> Holder | None:
         data = self._store.read(LEASE_FILE)

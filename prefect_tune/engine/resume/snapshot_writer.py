@@ -13,7 +13,6 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from prefect_tune._version import __version__
@@ -60,15 +59,6 @@ class _UnsavedItems(Generic[T]):
         self.base = max(self.base, count)
 
 
-@dataclass
-class _PendingSnapshot:
-    """A snapshot that is written once the loggers have written all results before it."""
-
-    head: SnapshotHead | None
-    body: bytes
-    is_logged: Callable[[], bool]
-
-
 class Snapshots:
     """Takes snapshots at intervals, and saves the states of callbacks with them.
 
@@ -110,7 +100,8 @@ class Snapshots:
         self._tells = _UnsavedItems[TellSearch](position.told)
         self._search_is_saved = False
         self._enabled = True
-        self._pending: _PendingSnapshot | None = None
+        # A snapshot, and what tells that the loggers have written all results before it.
+        self._pending: tuple[SnapshotHead | None, bytes, Callable[[], bool]] | None = None
         # Whether another snapshot is due as soon as the pending one is written.
         self._takes_next_at_once = False
         self._cost = 0.0
@@ -185,9 +176,10 @@ class Snapshots:
         """Take the next snapshot if it is due, or write the pending one if results are logged."""
         begin = time.monotonic()
         if self._pending is not None:
-            if not self._pending.is_logged():
+            head, body, is_logged = self._pending
+            if not is_logged():
                 return
-            self._write(self._pending)
+            self._write(head, body)
             self._pending = None
             cost = self._cost + time.monotonic() - begin
             auto = max(_EVERY_S, cost / _SHARE)
@@ -200,8 +192,7 @@ class Snapshots:
             return
         # After a full replay there are many finished trials: write some per call, not all at once.
         if self._write_finished_trials(_AT_ONCE):
-            head, body = self._pickle_state()
-            self._pending = _PendingSnapshot(head, body, self._mark(self._callbacks.collect))
+            self._pending = (*self._pickle_state(), self._mark(self._callbacks.collect))
         self._cost += time.monotonic() - begin
 
     def take_next_at_once(self) -> None:
@@ -213,8 +204,7 @@ class Snapshots:
         """Write a last snapshot, once callbacks and loggers are closed."""
         self._callbacks.collect_all()
         self._write_finished_trials(None)
-        head, body = self._pickle_state()
-        self._write(_PendingSnapshot(head, body, lambda: True))
+        self._write(*self._pickle_state())
 
     def _write_finished_trials(self, limit: int | None) -> bool:
         """Write up to `limit` finished trials; return True if none is left."""
@@ -288,11 +278,11 @@ class Snapshots:
             python=PYTHON,
         )
 
-    def _write(self, snapshot: _PendingSnapshot) -> None:
+    def _write(self, head: SnapshotHead | None, body: bytes) -> None:
         try:
             self._callbacks.save()
-            if snapshot.head is not None:
-                self._position.files.save(snapshot.head, snapshot.body)
+            if head is not None:
+                self._position.files.save(head, body)
         except StorageError as error:
             # A missing snapshot only makes a resume slower. A journal error ends the sweep.
             _logger.warning("%s", error)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing_extensions import override
 
 from prefect_tune.error import StorageError, TuneError
-from prefect_tune.execution.protocol.frames import Frame, FrameBuffer, encode
+from prefect_tune.execution.protocol.frames import RECEIVE_BYTES, Frame, FrameBuffer, encode
 from prefect_tune.execution.protocol.helper_messages import Transfer, TransferMessage
 from prefect_tune.filesystem.retry import Limits, OutageWatch
 from prefect_tune.filesystem.store import open_store
@@ -24,7 +24,6 @@ from prefect_tune.storage.checkpoints import CheckpointStore
 from prefect_tune.storage.journal.background_worker import Outage
 
 _logger = logging.getLogger(__name__)
-_RECEIVE_BYTES = 1 << 18
 _PARENT_CHECK_MS = 2000
 
 
@@ -81,7 +80,7 @@ class TransferServer:
             if not poller.poll(_PARENT_CHECK_MS):
                 continue
             try:
-                data = self._control.recv(_RECEIVE_BYTES)
+                data = self._control.recv(RECEIVE_BYTES)
             except ConnectionError:
                 return  # the agent was killed
             if not data:

@@ -41,13 +41,17 @@ from prefect_tune.execution.driver.dask_resources import (
     check_fits,
     check_memory,
     dask_constraint,
-    with_offers,
 )
 from prefect_tune.execution.driver.node_pool import NodePool
 from prefect_tune.execution.driver.submit import submit_body
 from prefect_tune.execution.node.entry import execute_attempt, install_agent, reserve_bundles
-from prefect_tune.execution.protocol.requests import ExperimentNotOpen, task_group, unsendable
-from prefect_tune.execution.protocol.versions import check_scheduler, find_silent
+from prefect_tune.execution.protocol.requests import (
+    OFFERS,
+    ExperimentNotOpen,
+    task_group,
+    unsendable,
+)
+from prefect_tune.execution.protocol.versions import ask_workers, check_scheduler
 from prefect_tune.execution.trial.native_threads import VARIABLES
 from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.resources import Resources, is_offered
@@ -134,7 +138,9 @@ class DaskExecutor(Executor, Paced):
             has = {address: facts.resources for address, facts in workers.items()}
             if any(map(is_offered, resources)):
                 self._client.sync(install_agent, self._client)
-                has = self._client.sync(with_offers, self._client.scheduler, has)
+                scheduler = self._client.scheduler
+                offers = self._client.sync(ask_workers, scheduler, has, OFFERS)
+                has = {name: Resources.of(**{**(offers[name] or {}), **has[name]}) for name in has}
             check_fits(resources, has, self._cluster.in_process)
 
     @override
@@ -160,7 +166,9 @@ class DaskExecutor(Executor, Paced):
         silent: set[str] = set()
         if not self._cluster.in_process:
             self._client.sync(check_scheduler, self._client)
-            silent = self._client.sync(find_silent, self._client.scheduler, workers)
+            # An operation of Dask itself, because this package may be missing there.
+            replies = self._client.sync(ask_workers, self._client.scheduler, workers, "versions")
+            silent = {address for address, reply in replies.items() if reply is None}
         self._client.sync(install_agent, self._client)
         pool = NodePool(
             self._cluster, env, emit, fail, output, self._wait_for_workers_s, self._driver

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import logging
 import math
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from prefect_tune.coordinator.events import Node
 from prefect_tune.coordinator.placement import Placer
 from prefect_tune.error import InsufficientResources, InvalidArgument
-from prefect_tune.execution.protocol.requests import OFFERS
 from prefect_tune.resources import (
     ACCELERATOR_TYPE,
     CPU,
@@ -30,8 +28,6 @@ _logger = logging.getLogger(__name__)
 # Dask adds floats: twenty times 0.05 is more than 1. The coordinator's sums are
 # exact, and a request that the coordinator has placed must also fit for Dask.
 _DRIFT = 1 - 1e-9
-#: Seconds that a worker has to say what it offers.
-_ANSWER_S = 10.0
 _LEAST_MEMORY = 1e6
 #: A resource that no worker has.
 _NOWHERE = {"prefect_tune-another-worker": 1}
@@ -155,25 +151,6 @@ def _tell_of_missing_gpus(address: str, declared: float, visible: int, others: i
         if visible
         else "Trials that ask for one get a made-up id, with which CUDA finds nothing.",
     )
-
-
-async def with_offers(scheduler: Any, nodes: Mapping[str, Resources]) -> dict[str, Resources]:
-    """Return the resources of nodes with those that they have without declaring them.
-
-    Args:
-        scheduler: The client's scheduler stub.
-        nodes: The declared resources of each node, which has an agent.
-    """
-
-    async def ask(address: str, has: Resources) -> tuple[str, Resources]:
-        call = scheduler.proxy(worker=address, msg={"op": OFFERS})
-        try:
-            offers = await asyncio.wait_for(call, _ANSWER_S)
-        except Exception:  # Dask may raise anything for a worker that hangs or has gone
-            offers = None
-        return address, Resources.of(**{**(offers or {}), **has})
-
-    return dict(await asyncio.gather(*(ask(*node) for node in nodes.items())))
 
 
 def dask_constraint(request: Resources, declared: Mapping[str, float]) -> dict[str, float]:

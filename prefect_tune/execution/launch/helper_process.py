@@ -17,10 +17,9 @@ from typing import Any
 from typing_extensions import override
 
 from prefect_tune.error import ClusterError
-from prefect_tune.execution.protocol.frames import Frame, FrameBuffer, encode
+from prefect_tune.execution.protocol.frames import RECEIVE_BYTES, Frame, FrameBuffer, encode
 from prefect_tune.execution.protocol.helper_messages import ExitStatus, Refusal, ZygoteMessage
 
-_RECEIVE_BYTES = 1 << 18
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
 _MAIN = (
     "from prefect_tune.execution.trial.native_threads import limit_to_one; "
@@ -162,7 +161,7 @@ class HelperProcess:
         loop = asyncio.get_running_loop()
         buffer = FrameBuffer()
         try:
-            while data := await loop.sock_recv(self._sock, _RECEIVE_BYTES):
+            while data := await loop.sock_recv(self._sock, RECEIVE_BYTES):
                 for frame in buffer.feed(data):
                     self._receive(frame)
         except OSError:

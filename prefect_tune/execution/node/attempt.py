@@ -20,6 +20,7 @@ from prefect_tune.execution.launch.handle import AttemptHandle, exit_error
 from prefect_tune.execution.node.bundles import NodeLost
 from prefect_tune.execution.node.memory_guard import MemoryShare
 from prefect_tune.execution.protocol.frames import (
+    RECEIVE_BYTES,
     FrameBuffer,
     Kind,
     decode_checkpoint,
@@ -39,7 +40,6 @@ from prefect_tune.trainable.output import TrialLog
 from prefect_tune.trainable.runtime.attempt import Decision
 from prefect_tune.trainable.runtime.checkpoint_drafts import remove_drafts
 
-_RECEIVE_BYTES = 1 << 18
 #: Seconds that exit handlers of user code may take after the attempt's last frame.
 LINGER_S = 60.0
 
@@ -176,7 +176,7 @@ class RunningAttempt:
     def _receive(self) -> bool:
         """Read and handle received frames; return False if there are none."""
         try:
-            data = self.handle.sock.recv(_RECEIVE_BYTES)
+            data = self.handle.sock.recv(RECEIVE_BYTES)
         except BlockingIOError:
             return False
         except OSError:

@@ -26,14 +26,13 @@ from prefect_tune.execution.launch.spawner import AttemptSpawner
 from prefect_tune.execution.node.gpu_allocator import GpuAllocator
 from prefect_tune.execution.node.memory_guard import MemoryGuard
 from prefect_tune.execution.node.pending_attempt import AttemptCancelled, unless_set
-from prefect_tune.execution.protocol.frames import FrameBuffer, Kind
+from prefect_tune.execution.protocol.frames import RECEIVE_BYTES, FrameBuffer, Kind
 from prefect_tune.execution.protocol.requests import CALL, END_CALL, RESERVED
 from prefect_tune.execution.trial.native_threads import OMP
 from prefect_tune.experiment.attempt import AttemptError, AttemptKey
 from prefect_tune.resources import CPU, GPU, Resources
 from prefect_tune.trainable.runtime.variables import device_variables
 
-_RECEIVE_BYTES = 1 << 18
 #: Seconds after which another node answers that the bundles are not reserved yet.
 _PATIENCE_S = 5.0
 #: Seconds after which a node that does not answer counts as lost.
@@ -316,7 +315,7 @@ async def _read_outcome(handle: AttemptHandle) -> bytes | None:
     buffer, ended = FrameBuffer(), None
     loop = asyncio.get_running_loop()
     with contextlib.suppress(OSError):  # as good as the end of the stream
-        while data := await loop.sock_recv(handle.sock, _RECEIVE_BYTES):
+        while data := await loop.sock_recv(handle.sock, RECEIVE_BYTES):
             for frame in buffer.feed(data):
                 if frame.kind in (Kind.RETURNED, Kind.FAILED):
                     ended = (b"1" if frame.kind == Kind.RETURNED else b"0") + frame.payload

@@ -20,7 +20,8 @@ from prefect_tune.experiment.decision import Action, RunUntil
 from prefect_tune.trainable.runtime.attempt import CallEnded, Decision
 
 HEADER = struct.Struct("<IBQ")
-_RECEIVE_BYTES = 1 << 18
+#: Bytes that are read at once.
+RECEIVE_BYTES = 1 << 18
 _CUT = "the agent of this node has closed the connection"
 
 
@@ -240,7 +241,7 @@ class SocketChannel:
                 self._arrived.notify_all()
 
     def _receive(self) -> None:
-        data = self._sock.recv(_RECEIVE_BYTES)
+        data = self._sock.recv(RECEIVE_BYTES)
         if not data:
             raise ConnectionError(_CUT)
         for frame in self._buffer.feed(data):

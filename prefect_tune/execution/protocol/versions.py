@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import distributed
@@ -19,7 +18,7 @@ _PACKAGE = "prefect_tune"
 _DASK = "distributed"
 #: Module with the functions that the driver submits.
 _SUBMITTED = "prefect_tune.execution.node.entry"
-#: Seconds that a worker has to report its versions.
+#: Seconds that a worker has to answer.
 _ANSWER_S = 10.0
 
 
@@ -68,22 +67,20 @@ async def check_scheduler(client: Any) -> None:
         ) from error
 
 
-async def find_silent(scheduler: Any, addresses: Collection[str]) -> set[str]:
-    """Return the addresses of workers that do not answer.
+async def ask_workers(scheduler: Any, addresses: Iterable[str], operation: str) -> dict[str, Any]:
+    """Ask workers for the same; None stands for the reply of one that does not answer.
 
     Args:
         scheduler: The client's scheduler stub.
         addresses: Addresses of the workers.
+        operation: Name of the handler; ``versions`` is one of Dask itself.
     """
 
-    async def is_silent(address: str) -> bool:
-        # An operation of Dask itself, because this package may be missing there.
-        call = scheduler.proxy(worker=address, msg={"op": "versions"})
+    async def ask(address: str) -> tuple[str, Any]:
+        call = scheduler.proxy(worker=address, msg={"op": operation})
         try:
-            await asyncio.wait_for(call, _ANSWER_S)
+            return address, await asyncio.wait_for(call, _ANSWER_S)
         except Exception:  # Dask may raise anything for a worker that hangs or has gone
-            return True
-        return False
+            return address, None
 
-    silent = await asyncio.gather(*map(is_silent, addresses))
-    return set(itertools.compress(addresses, silent))
+    return dict(await asyncio.gather(*map(ask, addresses)))

@@ -21,7 +21,7 @@ import sys
 import tempfile
 from typing import IO, Any
 
-from prefect_tune.execution.protocol.frames import Frame, FrameBuffer, encode
+from prefect_tune.execution.protocol.frames import RECEIVE_BYTES, Frame, FrameBuffer, encode
 from prefect_tune.execution.protocol.helper_messages import (
     ExitStatus,
     LoadInfo,
@@ -36,7 +36,6 @@ from prefect_tune.execution.trial.native_threads import restored
 from prefect_tune.execution.trial.process_groups import OrphanedProcessGroups
 from prefect_tune.trainable.shipping.packing import load_for_trials
 
-_RECEIVE_BYTES = 1 << 18
 _MAX_DESCRIPTORS = 64
 _PARENT_CHECK_MS = 2000
 _ORPHANS_MS = 50
@@ -99,7 +98,7 @@ class Zygote:
 
     def _serve(self) -> bool:
         """Receive and carry out requests; return False once the agent is gone."""
-        data, descriptors, _, _ = socket.recv_fds(self._control, _RECEIVE_BYTES, _MAX_DESCRIPTORS)
+        data, descriptors, _, _ = socket.recv_fds(self._control, RECEIVE_BYTES, _MAX_DESCRIPTORS)
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
         self._descriptors += descriptors

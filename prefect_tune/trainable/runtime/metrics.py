@@ -66,6 +66,9 @@ class AutoMetrics:
     Args:
         progress: Progress of the trial at the checkpoint that this attempt starts from.
         warmup_time: Seconds from the start of the process to the start of the user's code.
+
+    Attributes:
+        since_restore: How many iterations are done in this attempt.
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class AutoMetrics:
     def restart(self, progress: Progress) -> None:
         """Continue from a checkpoint's totals; start the counters since the restore at 0."""
         self._iteration = progress.iteration
-        self._since_restore = 0
+        self.since_restore = 0
         self._time_before = progress.time_total_s
         self._timesteps_total = progress.timesteps_total
         self._timesteps_since_restore: float = 0
@@ -102,16 +105,11 @@ class AutoMetrics:
     @property
     def iteration(self) -> int:
         """How many iterations are done, including earlier attempts."""
-        return self._iteration + self._since_restore
+        return self._iteration + self.since_restore
 
     @iteration.setter
     def iteration(self, value: int) -> None:
-        self._iteration = value - self._since_restore
-
-    @property
-    def since_restore(self) -> int:
-        """How many iterations are done in this attempt."""
-        return self._since_restore
+        self._iteration = value - self.since_restore
 
     def totals(self, time_this_iter: float | None = None) -> dict[str, Any]:
         """Return the counters after the newest result, under their names in results.
@@ -130,7 +128,7 @@ class AutoMetrics:
             "time_total_s": progress.time_total_s,
             "time_since_restore": self._time_since_restore,
             "timesteps_since_restore": self._timesteps_since_restore,
-            "iterations_since_restore": self._since_restore,
+            "iterations_since_restore": self.since_restore,
             "warmup_time": self._warmup_time,
         }
 
@@ -148,7 +146,7 @@ class AutoMetrics:
             self._second = second
             self._date = time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(second))
         now = time.perf_counter()
-        self._since_restore += 1
+        self.since_restore += 1
         # The user's metrics come first, as in Ray Tune's files: some scripts select a column by
         # its number.
         result = {
@@ -168,7 +166,7 @@ class AutoMetrics:
         self._time_since_restore += spent
         result["time_total_s"] = self._time_before + self._time_since_restore
         result["time_since_restore"] = self._time_since_restore
-        result["iterations_since_restore"] = self._since_restore
+        result["iterations_since_restore"] = self.since_restore
         result["timesteps_since_restore"] = self._timesteps_since_restore
         result["date"] = self._date
         result["warmup_time"] = self._warmup_time

@@ -225,7 +225,9 @@ def register_by_value(trainable: Any) -> None:
     for function in _functions_of(trainable):
         for value in [*function.__globals__.values(), trainable]:
             if isinstance(value, (types.FunctionType, type)) and _is_by_value(value):
-                setattr(_module(value.__module__), value.__name__, value)
+                name = value.__module__
+                module = sys.modules.setdefault(name, _PlaceholderModule(name))
+                setattr(module, value.__name__, value)
                 registered.add(id(value))
     if registered:
         _pickle_by_value(registered)
@@ -266,10 +268,6 @@ def _is_importable(name: str) -> bool:
 
 class _PlaceholderModule(types.ModuleType):
     """Placeholder for a missing module, with the functions and classes that came by value."""
-
-
-def _module(name: str) -> types.ModuleType:
-    return sys.modules.setdefault(name, _PlaceholderModule(name))
 
 
 def _pickle_by_value(registered: set[int]) -> None:

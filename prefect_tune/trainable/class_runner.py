@@ -12,7 +12,7 @@ from prefect_tune.checkpoint.conversion import SAVED_FILE
 from prefect_tune.error import InvalidTrainable, TuneError
 from prefect_tune.trainable.runtime.attempt import TrialEnding, TrialPaused, TrialStopped
 from prefect_tune.trainable.runtime.attempt_session import Session
-from prefect_tune.trainable.trainable import Trainable, can_save, next_result
+from prefect_tune.trainable.trainable import Trainable, can_save, check_result
 
 _logger = logging.getLogger("prefect_tune")
 
@@ -61,7 +61,7 @@ class ClassRunner:
             try:
                 done = False
                 while not done:
-                    result = next_result(training)
+                    result = _next_result(training)
                     done = bool(result["done"])
                     _report(training, result, session)
             except TrialStopped:
@@ -150,6 +150,23 @@ def _export(training: Trainable, session: Session) -> None:
     except Exception as error:
         raise ExportFailed(f"the model cannot be exported: {error}") from error
     _logger.info("%s: exported %s", session.context.launch.name, exported)
+
+
+def _next_result(training: Trainable) -> dict[str, Any]:
+    """Run one iteration of a trainable, which may override `train`.
+
+    Raises:
+        InvalidTrainable: If `train` returns anything but a dict.
+    """
+    metrics = training._metrics
+    before = metrics.since_restore
+    result = training.train()
+    if type(training).train is Trainable.train:
+        return result
+    check_result(training, "train", result)
+    if metrics.since_restore == before:
+        return metrics.complete(result)
+    return {**result, **{k: v for k, v in metrics.totals().items() if k not in result}}
 
 
 def _check_initialized(training: Trainable) -> None:

@@ -217,7 +217,7 @@ class Trainable:
         """
         started = time.perf_counter()
         result = self.step()
-        _check_result(self, "step", result)
+        check_result(self, "step", result)
         result = self._metrics.complete(
             {"time_this_iter_s": time.perf_counter() - started, **result}
         )
@@ -380,10 +380,8 @@ class Trainable:
     def _iteration(self, value: int) -> None:
         self._metrics.iteration = value
 
-    @property
-    def training_iteration(self) -> int:
-        """How many iterations are done; the same as `iteration`."""
-        return self.iteration
+    #: The same as `iteration`.
+    training_iteration = iteration
 
     @property
     def logdir(self) -> str:
@@ -439,29 +437,17 @@ def _adopt_old_names(cls: type[Trainable]) -> None:
     )
 
 
-def next_result(training: Trainable) -> dict[str, Any]:
-    """Run one iteration of a trainable, which may override `train`.
-
-    Raises:
-        InvalidTrainable: If `train` returns anything but a dict.
-    """
-    metrics = training._metrics
-    before = metrics.since_restore
-    result = training.train()
-    if type(training).train is Trainable.train:
-        return result
-    _check_result(training, "train", result)
-    if metrics.since_restore == before:
-        return metrics.complete(result)
-    return {**result, **{k: v for k, v in metrics.totals().items() if k not in result}}
-
-
 def runs_steps(trainable: type[Trainable]) -> bool:
     """Return True if a class implements `step` or `train`."""
     return trainable.step is not Trainable.step or trainable.train is not Trainable.train
 
 
-def _check_result(training: Trainable, method: str, result: object) -> None:
+def check_result(training: Trainable, method: str, result: object) -> None:
+    """Check what a method of a class has returned.
+
+    Raises:
+        InvalidTrainable: If it is no dict.
+    """
     if not isinstance(result, dict):
         raise InvalidTrainable(
             "trainable",

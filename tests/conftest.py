@@ -40,7 +40,8 @@ def _no_connection_to_prefect_is_left() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def warm_helpers() -> Iterator[None]:
     """Processes that start trials are forked, not booted: only the first one costs CPU time."""
-    with start_helpers_warm():
+    with pytest.MonkeyPatch.context() as patch:
+        start_helpers_warm(patch)
         yield
 
 
@@ -103,8 +104,8 @@ def _prefect_server(home: Path) -> Iterator[str]:
         patch.setenv("PREFECT_HOME", str(home))
         patch.delenv("PREFECT_API_URL", raising=False)
         refresh_global_settings_context()
-        with start_servers_warm():
-            server = EmbeddedServer(settings_of_server())
+        start_servers_warm(patch)
+        server = EmbeddedServer(settings_of_server())
         server.wait_ready(print)
         patch.setenv("PREFECT_API_URL", server.api_url)
         refresh_global_settings_context()

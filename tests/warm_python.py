@@ -22,9 +22,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType, SimpleNamespace
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    import pytest
 
 _MAIN = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
@@ -279,9 +282,8 @@ _HELPERS = {
 _warm = {module: WarmPython(f"{preload}; import {module}") for module, preload in _HELPERS.items()}
 
 
-@contextlib.contextmanager
-def start_helpers_warm() -> Iterator[None]:
-    """Fork the helper processes of agents in this process inside."""
+def start_helpers_warm(patch: pytest.MonkeyPatch) -> None:
+    """Fork the helper processes of agents in this process from now on."""
     from prefect_tune.execution.launch import helper_process
 
     def popen(command: list[str], **options: Any) -> Any:
@@ -290,8 +292,7 @@ def start_helpers_warm() -> Iterator[None]:
                 return WarmPopen(python, command, **options)
         return subprocess.Popen(command, **options)  # a stand-in of a test
 
-    with _processes_of(helper_process, popen):
-        yield
+    _start_processes_by(popen, helper_process, patch)
 
 
 _warm_server = WarmPython(
@@ -299,34 +300,30 @@ _warm_server = WarmPython(
 )
 
 
-@contextlib.contextmanager
-def start_servers_warm() -> Iterator[None]:
-    """Fork the embedded Prefect servers of this process inside: most of a start are imports."""
+def start_servers_warm(patch: pytest.MonkeyPatch) -> None:
+    """Fork the embedded Prefect servers of this process: most of a start are imports."""
     from prefect_tune.orchestration.server import embedded
 
-    with _processes_of(embedded, functools.partial(WarmPopen, _warm_server)):
-        yield
+    _start_processes_by(functools.partial(WarmPopen, _warm_server), embedded, patch)
 
 
-@contextlib.contextmanager
-def _processes_of(module: ModuleType, popen: Callable[..., Any]) -> Iterator[None]:
-    """Start the processes of a module by a function of ours."""
-    plain = module.subprocess
+def _start_processes_by(
+    popen: Callable[..., Any], module: ModuleType, patch: pytest.MonkeyPatch
+) -> None:
     # The name there, not the function of `subprocess`, which others use.
-    module.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
-        Popen=popen, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT
-    )
-    try:
-        yield
-    finally:
-        module.subprocess = plain  # type: ignore[attr-defined]
+    names = SimpleNamespace(Popen=popen, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT)
+    patch.setattr(module, "subprocess", names)
 
 
+#: Statement of processes that are not those of pytest.
+HELPERS_WARM = (
+    "import pytest; from tests.warm_python import start_helpers_warm; "
+    "start_helpers_warm(pytest.MonkeyPatch())"
+)
 _script = WarmPython(
     "import s3fs, prefect.flow_engine, prefect.task_engine, prefect.client.orchestration, "
     "prefect_tune.orchestration.record.experiment_flow, "
-    "prefect_tune.execution.driver.dask_executor, prefect_tune.tune_run; "
-    "from tests.warm_python import start_helpers_warm; start_helpers_warm().__enter__()"
+    f"prefect_tune.execution.driver.dask_executor, prefect_tune.tune_run; {HELPERS_WARM}"
 )
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
-from tests.warm_python import WarmPopen, WarmPython
+from tests.warm_python import HELPERS_WARM, WarmPopen, WarmPython
 
 _MAIN = "from distributed.cli.dask_{} import main; main()"
 _DASK = (
@@ -18,8 +18,7 @@ _DASK = (
     "import distributed.cli.dask_scheduler, distributed.cli.dask_worker"
 )
 _dask = WarmPython(
-    f"{_DASK}, prefect_tune.execution.node.entry, prefect_tune.execution.node.agent; "
-    "from tests.warm_python import start_helpers_warm; start_helpers_warm().__enter__()"
+    f"{_DASK}, prefect_tune.execution.node.entry, prefect_tune.execution.node.agent; {HELPERS_WARM}"
 )
 #: For tests that hide the package from a worker, or change it.
 _only_dask = WarmPython(_DASK)

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 import traceback
-from contextlib import ExitStack, redirect_stdout
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -69,16 +69,14 @@ def main(arguments: list[str]) -> None:
     # What libraries write to the file descriptor must not get between the results.
     results = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    with tempfile.TemporaryDirectory() as ported, ExitStack() as warm:
+    with tempfile.TemporaryDirectory() as ported:
         if on_ray:
             import ray
 
             ray.init(include_dashboard=False, num_cpus=2, log_to_driver=False)
         else:
             import prefect_tune
-            from tests.warm_python import start_helpers_warm
 
-            warm.enter_context(start_helpers_warm())
             prefect_tune.init(num_cpus=2)
         for path in paths:
             script = path

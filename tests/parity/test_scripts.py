@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from ..warm_python import start_script
+
 HERE = Path(__file__).parent
 SCRIPTS = sorted(path.stem for path in (HERE / "scripts").glob("*.py"))
 ON_RAY: dict[str, dict[str, Any]] = {
@@ -134,12 +136,11 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     """What came out of each script; half of them run in one process, half in another."""
     environment = {
         **os.environ,
-        "PYTHONPATH": str(HERE.parents[1]),
         "TUNE_RESULT_DIR": str(tmp_path_factory.mktemp("results")),
         "PREFECT_TUNE_ORCHESTRATE": "0",
     }
     running = [
-        subprocess.Popen(
+        start_script(
             [sys.executable, str(HERE / "run_scripts.py")]
             + [str(HERE / "scripts" / f"{script}.py") for script in SCRIPTS[half::2]],
             env=environment,

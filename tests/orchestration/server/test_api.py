@@ -378,13 +378,13 @@ def test_each_database_has_a_server_of_its_own(home: Path) -> None:
     assert here.directory != elsewhere.directory
 
 
-def test_a_home_that_cannot_be_written_is_no_hindrance(home: Path, tmp_path: Path) -> None:
+def test_a_home_that_cannot_be_written_is_no_hindrance(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copy(home / "prefect.db", tmp_path)
     (tmp_path / "prefect_tune").write_text("not a directory")
-    with start_servers_warm():
-        server = EmbeddedServer(
-            ServerSettings(tmp_path, "", variables={"PREFECT_HOME": str(tmp_path)})
-        )
+    start_servers_warm(monkeypatch)
+    server = EmbeddedServer(ServerSettings(tmp_path, "", variables={"PREFECT_HOME": str(tmp_path)}))
     server.wait_ready(print)
     assert httpx.get(f"{server.api_url}/health").json() is True
     assert server.alive

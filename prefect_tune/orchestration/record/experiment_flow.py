@@ -73,11 +73,11 @@ def run_experiment_in_flow(
     suspension: SuspensionWatch | None = None
     flow_watch = FlowWatch(lambda why, late: experiment.interrupt(why, out_of_time=late))
     if early is None:
-        record = _Record(experiment, list(experiment.trials), time.monotonic())
+        earlier, begun = list(experiment.trials), time.monotonic()
         logs = TaskRunLogs(keeps_output=setup.keeps_output_in_prefect)
         experiment.output.listen(logs.put)
     else:
-        record, logs = _Record(experiment, early.earlier, early.begun), early.logs
+        earlier, begun, logs = early.earlier, early.begun, early.logs
         api.wait_ready(lambda line: _logger.warning("%s Trials run meanwhile.", line))
 
     def interrupted_by() -> str | None:
@@ -93,7 +93,7 @@ def run_experiment_in_flow(
         if flow is not None:
             take_over_experiment(experiment.directory, UUID(flow.flow_run_id), setup.name)
         _apply_tag_limits(experiment)
-        record.begin(flow)
+        record = _Record(experiment, flow, earlier, begun)
         heartbeat = Heartbeat(flow, setup.settings.heartbeat_s)
         suspension = SuspensionWatch(experiment.inbox, heartbeat.end)
         ending = Conclusion(Ending.INTERRUPTED, "ended by force")
@@ -163,21 +163,30 @@ def describe(setup: ExperimentSetup) -> dict[str, Any]:
 
 
 class _Record:
-    """Makes the artifacts, news and final state of the flow run from the trials."""
+    """Makes the artifacts, news and final state of the flow run from the trials.
 
-    def __init__(self, experiment: RunningExperiment, earlier: list[Trial], begun: float) -> None:
+    Made when the sweep begins in the flow run, which it tells.
+
+    Args:
+        experiment: The experiment.
+        flow: The flow run.
+        earlier: The trials that a resumed experiment has already.
+        begun: When the sweep has begun, on the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        experiment: RunningExperiment,
+        flow: FlowIdentity | None,
+        earlier: list[Trial],
+        begun: float,
+    ) -> None:
         self._experiment = experiment
-        self._earlier = earlier
-        self._begun = begun
         self._setup = setup = experiment.setup
         self._progress = SweepProgress(setup.metric, setup.mode, setup.source.total())
-        self._flow_run_id = ""
-
-    def begin(self, flow: FlowIdentity | None) -> None:
-        """Tell that the sweep begins in a flow run; a resumed experiment has trials already."""
         self._flow_run_id = "" if flow is None else flow.flow_run_id
-        self._news = SweepNews(flow, run_log(), self._progress, self.result, self._begun)
-        self._experiment.on_control = self._news.controlled
+        self._news = SweepNews(flow, run_log(), self._progress, self.result, begun)
+        experiment.on_control = self._news.controlled
         described = describe(self._setup)
         how_many = "as many trials as it takes"
         if self._progress.total is not None:
@@ -185,7 +194,7 @@ class _Record:
         self._news.started(
             f"{how_many} of {described['trainable']}, search {described['search']}, scheduler "
             f"{described['scheduler']}",
-            self._earlier,
+            earlier,
         )
 
     def end(self, conclusion: Conclusion, last_beat: Event | None, ended: float | None) -> None:

@@ -53,7 +53,7 @@ class ControlRequestHandler:
         coordinator: The coordinator of the sweep.
         carry_out: Has the engine handle an event, and returns when it is in the journal.
         cancel: Ends the sweep in order, for the given reason.
-        on_done: Called after each request with a description of what was done, and the request.
+        on_done: Called after each request with a description of what was done, and who asked.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ControlRequestHandler:
         coordinator: Coordinator,
         carry_out: Callable[[ControlReceived], None],
         cancel: Callable[[str], None],
-        on_done: Callable[[str, ControlRequest], None],
+        on_done: Callable[[str, str], None],
     ) -> None:
         self._stores = [open_store(place) for place in places]
         self._coordinator = coordinator
@@ -148,7 +148,7 @@ class ControlRequestHandler:
             self._cancel(reason)
         else:
             self._carry_out(ControlReceived(time.time(), action, trial, reason, values))
-        self._on_done(reason if trial is None else f"trial {trial} {reason}", request)
+        self._on_done(reason if trial is None else f"trial {trial} {reason}", request.by)
         return done
 
     def _find_trial(self, wanted: str | None) -> str:

@@ -36,7 +36,6 @@ from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
 from prefect_tune.reporters import TrialOutputPrinter
 from prefect_tune.search.search_state import SearchStates
-from prefect_tune.storage.control_requests import ControlRequest
 from prefect_tune.storage.experiment_dir import ExperimentDir
 from prefect_tune.storage.experiment_storage import ExperimentStorage
 from prefect_tune.storage.snapshot_files import SnapshotFiles
@@ -140,12 +139,11 @@ class RunningExperiment:
         self._exit.callback(setup.initial_states.release)
         self.storage.open(resume=setup.resume is not None)
         self._exit.callback(self._close_storage)
-        self._journal = self.storage.journal
         set_checkpoint_root(str(self.directory.path), self.storage.location)
         if setup.resume is not None:
             self._resumed = resume(
                 setup,
-                self._journal,
+                self.storage.journal,
                 self._stateful_parts,
                 self._make_coordinator,
                 self.storage.checkpoints,
@@ -186,7 +184,7 @@ class RunningExperiment:
                 self.coordinator,
             )
             header = setup.header(time.time(), start.position.origin).encode()
-            self._journal.append([header])
+            self.storage.journal.append([header])
             self.storage.start()
             for path in start.orphans.to_delete:
                 self.storage.delete_checkpoint(path)
@@ -254,7 +252,7 @@ class RunningExperiment:
             executor=self.executor,
             launcher=launcher,
             feed=feed,
-            journal=self._journal,
+            journal=self.storage.journal,
             directory=self.directory,
             log_policies=getattr(setup.scheduler, "log_config", False) is True,
             storage=self.storage,
@@ -274,7 +272,7 @@ class RunningExperiment:
         with (
             handle_signals(self._engine.interrupt, sigint, override) as self.interruption,
             ControlRequestHandler(
-                self._places(),
+                [Location(str(self.directory.path)), *filter(None, [self.storage.location])],
                 self.coordinator,
                 self._engine.request,
                 self.interrupt,
@@ -294,13 +292,9 @@ class RunningExperiment:
         self.interruption.out_of_time = out_of_time
         self._engine.interrupt(cause)
 
-    def _places(self) -> list[Location]:
-        here, there = Location(str(self.directory.path)), self.storage.location
-        return [here] if there is None else [here, there]
-
-    def _report_control(self, done: str, request: ControlRequest) -> None:
+    def _report_control(self, done: str, by: str) -> None:
         _logger.info("%s: %s.", self.setup.name, done)
-        self.on_control(done, request.by)
+        self.on_control(done, by)
 
     def close(self) -> None:
         """Close all parts without running; `run` does so itself."""

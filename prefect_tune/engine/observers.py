@@ -69,9 +69,8 @@ class Observers:
         others, loggers = split_callbacks(callbacks)
         self._logging = LoggerThreads(loggers, log_errors=log_errors)
         self._callbacks = CallbackList(others, log_errors=log_errors)
-        self._has_callbacks = bool(others)
-        self._has_loggers = bool(loggers)
-        self._shows_trials = self._has_callbacks or self._logging.wants_trials
+        self._has_listeners = bool(others or loggers)
+        self._shows_trials = bool(others) or self._logging.wants_trials
         self._reporter = reporter
         self._listeners = list(listeners)
         self._setup_info = setup_info or {}
@@ -136,7 +135,7 @@ class Observers:
         Returns:
             A function that returns True once all have been visited.
         """
-        if not self._has_callbacks and not self._has_loggers:
+        if not self._has_listeners:
             return lambda: True
         reached: list[Callable[[], bool]] = []
 
@@ -158,9 +157,7 @@ class Observers:
 
     def _call_step_hook(self, hook: str, coordinator: Coordinator) -> None:
         if self._callbacks.listens(hook):
-            getattr(self._callbacks, hook)(
-                iteration=self._iteration, trials=coordinator.get_trials()
-            )
+            self._callbacks.call(hook, iteration=self._iteration, trials=coordinator.get_trials())
         if self._shows_trials:
             self._logging.post(hook, iteration=self._iteration, trials=coordinator.get_trials())
 
@@ -190,8 +187,11 @@ class Observers:
                     batch.append((notice, trial))
                     continue
                 result = None if notice.result is None else dict(notice.result)
+                arguments = {"iteration": self._iteration, "trials": trials, "trial": trial}
+                if result is not None:
+                    arguments["result"] = result
                 try:
-                    self._call_hook(notice.notice, trial, trials, result)
+                    self._callbacks.call(f"on_{notice.notice}", **arguments)
                 finally:
                     # A result is logged even if a callback raised, with what callbacks added to it.
                     batch.append((_as_callbacks_left(notice, result), trial))
@@ -209,14 +209,6 @@ class Observers:
             self._logging.post("on_checkpoint", checkpoint=checkpoint, **arguments)
         self._callbacks.on_trial_save(**arguments)
         self._logging.post("on_trial_save", **arguments)
-
-    def _call_hook(
-        self, notice: Notice, trial: Trial, trials: list[Trial], result: dict[str, Any] | None
-    ) -> None:
-        arguments: dict[str, Any] = {"iteration": self._iteration, "trials": trials, "trial": trial}
-        if result is not None:
-            arguments["result"] = result
-        getattr(self._callbacks, f"on_{notice}")(**arguments)
 
     def _end_step(self, coordinator: Coordinator) -> None:
         """Finish a batch of events: call `on_step_end`, show progress, call the listeners."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prefect_tune.error import InvalidArgument, TuneError
+from prefect_tune.nested import flatten_config
 from prefect_tune.search.search_state import SourceState
 from prefect_tune.search.searcher import Metric, Mode, Searcher, reject_grids
 from prefect_tune.search.source import FINISHED, Finished, Suggestion
@@ -20,7 +21,6 @@ from prefect_tune.space import (
     check_num_samples,
     format_tag,
     is_variable,
-    leaves,
     random_draw,
 )
 from prefect_tune.space.random import own_stream, set_stream_state, stream_state
@@ -181,9 +181,9 @@ class SearcherSource:
 
     def _resolved(self, suggested: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
         if not self._space.variables:
-            return leaves(suggested)
+            return flatten_config(suggested)
         extra = {key: value for key, value in suggested.items() if key not in self._space.space}
-        return {**self._space.describe(config), **leaves(extra)}
+        return {**self._space.describe(config), **flatten_config(extra)}
 
 
 def _merge(base: dict[str, Any], suggested: dict[str, Any]) -> dict[str, Any]:

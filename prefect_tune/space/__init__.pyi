@@ -30,7 +30,6 @@ from .samplers import (
 from .search_space import (
     RecursiveDependencyError as RecursiveDependencyError,
     SearchSpace as SearchSpace,
-    leaves as leaves,
     random_draw as random_draw,
 )
 from .template import Draw as Draw, Variable as Variable, is_variable as is_variable

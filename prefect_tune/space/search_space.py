@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from prefect_tune.error import InvalidArgument
+from prefect_tune.nested import flatten_config
 from prefect_tune.space.categorical import Function
 from prefect_tune.space.domain import Domain
 from prefect_tune.space.random import RandomState, uniform_numbers
@@ -151,7 +152,7 @@ class SearchSpace:
             for key in variable.path:
                 value = value[key]
             if variable.nests_variables or not variable.path:
-                result.update(leaves(value, variable.name))
+                result |= flatten_config({variable.name: value} if variable.path else value)
             else:
                 result[variable.name] = value
         return result
@@ -160,16 +161,6 @@ class SearchSpace:
 def _is_grid_of_configs(space: dict[str, Any]) -> bool:
     grid = space.get("grid_search")
     return isinstance(grid, list) and all(isinstance(config, dict) for config in grid)
-
-
-def leaves(value: Any, name: str = "") -> dict[str, Any]:
-    """Flatten nested dicts into one with paths ("a/b") as keys."""
-    if not isinstance(value, dict) or not value:
-        return {name: value} if name else {}
-    result: dict[str, Any] = {}
-    for key, item in value.items():
-        result.update(leaves(item, f"{name}/{key}" if name else str(key)))
-    return result
 
 
 def random_draw(random_state: RandomState) -> Draw:

@@ -21,7 +21,7 @@ from optuna.distributions import (
 )
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.nested import unflatten_dict
+from prefect_tune.nested import flatten_config, unflatten_dict
 from prefect_tune.search.parameter_space import Parameter, ParameterSpace
 from prefect_tune.space import (
     Categorical,
@@ -30,7 +30,6 @@ from prefect_tune.space import (
     Normal,
     SearchSpace,
     Variable,
-    leaves,
 )
 from prefect_tune.space.random import Stream
 
@@ -60,11 +59,11 @@ class DefineByRun:
 
     def encode(self, point: Mapping[str, Any]) -> tuple[Params, Distributions]:
         """Return the flattened parameters; distributions are known only after the function ran."""
-        return leaves(dict(point)), {}
+        return flatten_config(point), {}
 
     def suggested_at(self, point: Mapping[str, Any], trial: Trial) -> dict[str, Any]:
         """Call the function, and replace its constants by values of the point."""
-        config, given = self._leaves(trial), leaves(dict(point))
+        config, given = self._leaves(trial), flatten_config(point)
         unused = [name for name in given if name not in config]
         if unused:
             logger.warning(
@@ -86,7 +85,7 @@ class DefineByRun:
                 "a define-by-run function must return None or a dict of constants, got "
                 f"{type(constants).__name__}.",
             )
-        return leaves({**trial.params, **(constants or {})})
+        return flatten_config({**trial.params, **(constants or {})})
 
 
 class DomainSpace(ParameterSpace):

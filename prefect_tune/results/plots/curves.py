@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.logger.json import RESULT_FILE
 from prefect_tune.nested import flatten
-from prefect_tune.results.frames import read_results
+from prefect_tune.results.frames import trial_results
 from prefect_tune.results.plots.picture import BEST, EARLY, FULL, INK, label, number_on_axis, style
 from prefect_tune.results.ranking import best_of
 
@@ -74,14 +72,10 @@ def read_curves(
 
 def _read_curve(trial: Trial, metric: str, whole: bool) -> tuple[list[int], list[float]]:
     """Return the steps and values of one trial, at most `_MAX_POINTS` of them."""
-    path = os.path.join(trial.logdir, RESULT_FILE)
-    results: Iterator[dict[str, Any] | None] = iter((trial.last_result,))
-    if whole and os.path.exists(path):
-        results = read_results(path)
     steps: list[int] = []
     values: list[float] = []
-    for result in results:
-        flat = flatten(result) if result is not None else {}
+    for result in (whole and trial_results(trial)) or [trial.last_result]:
+        flat = flatten(result)
         value = number_on_axis(flat.get(metric))
         if value is not None:
             steps.append(int(number_on_axis(flat.get("training_iteration")) or len(steps) + 1))

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from prefect_tune.error import TuneError
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.logger.json import RESULT_FILE
 from prefect_tune.nested import flatten_config
-from prefect_tune.results.frames import read_results
+from prefect_tune.results.frames import trial_results
 from prefect_tune.results.journal_summary import Copy
 from prefect_tune.results.plots.picture import INK, label, new_figure, number_on_axis, style
 from prefect_tune.results.plots.scales import MISSING, scale_of
@@ -61,13 +59,10 @@ _History = list[tuple[float, dict[str, Any]]]
 
 
 def _read_history(trial: Trial) -> _History:
-    path = os.path.join(trial.logdir, RESULT_FILE)
-    results = read_results(path) if os.path.exists(path) else iter((trial.last_result,))
     return [
         (float(step), flatten_config(result.get("config") or trial.config))
-        for result in results
-        if result is not None
-        and (step := number_on_axis(result.get("training_iteration"))) is not None
+        for result in trial_results(trial) or [trial.last_result]
+        if (step := number_on_axis(result.get("training_iteration"))) is not None
     ]
 
 

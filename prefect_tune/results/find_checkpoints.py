@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from prefect_tune.checkpoint.manifest import MARKER, read_manifest
@@ -52,13 +51,15 @@ def best_checkpoint(
         metric: Name of the metric, nested ones with ``/``.
         mode: ``min`` or ``max``.
     """
+    best = best_index([checkpoint_value(checkpoint, metric) for checkpoint in saved], mode)
+    return None if best is None else saved[best]
+
+
+def best_index(values: Iterable[float | None], mode: str) -> int | None:
+    """Return the position of the best value, the last one of equals; None without values."""
     sign = 1.0 if mode == "max" else -1.0
-    scored = [
-        (sign * value, index, checkpoint)
-        for index, checkpoint in enumerate(saved)
-        if (value := checkpoint_value(checkpoint, metric)) is not None and not math.isnan(value)
-    ]
-    return max(scored, key=lambda entry: entry[:2])[2] if scored else None
+    scored = [(sign * v, i) for i, v in enumerate(values) if v is not None and v == v]
+    return max(scored)[1] if scored else None
 
 
 def checkpoint_value(checkpoint: TrialCheckpoint, metric: str) -> float | None:

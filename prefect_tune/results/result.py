@@ -17,7 +17,7 @@ from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
 from prefect_tune.nested import flatten
 from prefect_tune.result import AUTO_RESULT_KEYS
-from prefect_tune.results.find_checkpoints import newest_checkpoint
+from prefect_tune.results.find_checkpoints import best_index, newest_checkpoint
 from prefect_tune.results.frames import read_frame
 from prefect_tune.results.read_trials import load_trial
 from prefect_tune.text import in_words
@@ -112,13 +112,9 @@ class Result:
             InvalidArgument: If `mode` is neither ``min`` nor ``max``.
         """
         check_mode(mode)
-        sign = 1.0 if mode == "max" else -1.0
-        scored = [
-            (sign * value, index)
-            for index, (_, metrics) in enumerate(self.best_checkpoints)
-            if (value := flatten(metrics).get(metric)) is not None and value == value
-        ]
-        return self.best_checkpoints[max(scored)[1]][0] if scored else None
+        values = (flatten(metrics).get(metric) for _, metrics in self.best_checkpoints)
+        best = best_index(values, mode)
+        return None if best is None else self.best_checkpoints[best][0]
 
     @property
     def log_dir(self) -> Path | None:

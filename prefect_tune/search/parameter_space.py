@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import numbers
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import NormalDist
@@ -33,6 +32,7 @@ from prefect_tune.space import (
     random_draw,
 )
 from prefect_tune.space.random import Stream
+from prefect_tune.validation import is_number
 
 # Where the inverse normal distribution is still finite.
 _ALMOST_ONE = 1 - 2.0**-53
@@ -136,7 +136,7 @@ class Parameter:
                 if could_be(category, value):
                     template = variable.template_of(category)
                     return index, template.variables if template else []
-        elif isinstance(value, numbers.Real) and not isinstance(value, bool):
+        elif is_number(value):
             number = float(value)
             if self.domain.has_sampler(Normal):
                 sampler = self.domain.get_sampler()

@@ -18,6 +18,7 @@ from prefect_tune.space.samplers import (
     Quantized,
     Uniform,
 )
+from prefect_tune.validation import is_number
 
 
 class Float(Domain):
@@ -68,7 +69,7 @@ class Float(Domain):
 
     def is_valid(self, value: Any) -> bool:
         """Return whether ``value`` is a number between the bounds and a multiple of the step."""
-        if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        if not is_number(value):
             return False
         sampler = self.get_sampler()
         if isinstance(sampler, Quantized) and not _is_multiple(float(value), sampler.q):
@@ -218,7 +219,7 @@ class Integer(Domain):
 
 
 def _as_float(name: str, value: Any) -> float:
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+    if not is_number(value):
         raise InvalidArgument(name, f"must be a number, got {type(value).__name__}: {value!r}.")
     if math.isnan(value):
         raise InvalidArgument(name, "must be a number, got NaN.")

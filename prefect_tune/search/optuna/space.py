@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import numbers
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +31,7 @@ from prefect_tune.space import (
     Variable,
 )
 from prefect_tune.space.random import Stream
+from prefect_tune.validation import is_number
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -267,7 +267,7 @@ def _check_value(name: str, value: Any, distribution: BaseDistribution) -> None:
                 f"Possible are {', '.join(map(repr, distribution.choices))}.",
             )
         return
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+    if not is_number(value) or not math.isfinite(value):
         raise InvalidArgument(
             "points_to_evaluate", f"{name!r} is {value!r}.", "It has to be a finite number."
         )

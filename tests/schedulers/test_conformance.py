@@ -117,7 +117,7 @@ class TestPB2(SchedulerConformance):
             "training_iteration",
             "score",
             "max",
-            perturbation_interval=3,
+            perturbation_interval=8,
             hyperparam_bounds={"x": [0, 1]},
             require_attrs=False,
         )

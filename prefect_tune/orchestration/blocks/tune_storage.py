@@ -51,18 +51,13 @@ class TuneStorage(PlainOptionalFields, WritableFileSystem):
         examples=["s3://bucket/experiments"],
     )
     key: SecretStr | None = Field(
-        default=None,
-        title="Key",
-        description="S3 access key id; account name on Azure; user name elsewhere.",
+        default=None, description="S3 access key id; account name on Azure; user name elsewhere."
     )
     secret: SecretStr | None = Field(
-        default=None,
-        title="Secret",
-        description="S3 secret access key; account key on Azure; password elsewhere.",
+        default=None, description="S3 secret access key; account key on Azure; password elsewhere."
     )
     token: SecretStr | None = Field(
         default=None,
-        title="Token",
         description="S3 session token; SAS token on Azure; on GCS a token, or a key file's path or "
         "text.",
     )
@@ -73,12 +68,10 @@ class TuneStorage(PlainOptionalFields, WritableFileSystem):
         examples=["https://minio.example.com:9000"],
     )
     region: str | None = Field(
-        default=None, title="Region", description="Region of the bucket, where there are regions."
+        default=None, description="Region of the bucket, where there are regions."
     )
     options: SecretDict | None = Field(
-        default=None,
-        title="Options",
-        description="Further arguments of the fsspec file system, as JSON; they win.",
+        default=None, description="Further arguments of the fsspec file system, as JSON; they win."
     )
 
     @field_validator("basepath")

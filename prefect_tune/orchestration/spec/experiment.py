@@ -86,8 +86,6 @@ class Resources(FormModel):
 class Bundles(FormModel):
     """What a trial needs in several bundles, which may be on several nodes."""
 
-    model_config = ConfigDict(title="Bundles")
-
     bundles: Annotated[list[Resources], Field(min_length=1)] = Field(
         description="The first one runs the trial, which starts functions in the others."
     )

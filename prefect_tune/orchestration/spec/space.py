@@ -150,8 +150,6 @@ def _one_of(values: Sequence[Any], try_all: bool) -> Any:
 class Fixed(_Domain):
     """One value that is not searched."""
 
-    model_config = ConfigDict(title="Fixed")
-
     value: Number | str | bool = Field(description="The value of every trial.")
 
     def build(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from prefect_tune.coordinator.commands import Kill
@@ -31,9 +32,8 @@ class TimeLimits:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        # When `check` first saw that an attempt had been told to stop.
+        # When `check` first saw that an attempt had been told to stop; never, once it was killed.
         self._told_to_stop_at: dict[_Key, float] = {}
-        self._killed: set[_Key] = set()
         self._has_warned = False
 
     def check(self) -> None:
@@ -46,12 +46,10 @@ class TimeLimits:
             key = (live.trial.trial_id, live.trial.attempt)
             if live.slot is not None:
                 running.add(key)
-                if key not in self._killed:
-                    self._check_trial(live, key)
+                self._check_trial(live, key)
         self._told_to_stop_at = {
             key: since for key, since in self._told_to_stop_at.items() if key in running
         }
-        self._killed &= running
 
     def adjust_end(self, live: LiveTrial, event: AttemptEnded) -> AttemptEnded:
         """Return the end of an attempt, with the outcome that counts if it was over its limit."""
@@ -100,7 +98,7 @@ class TimeLimits:
     def _end(
         self, live: LiveTrial, key: _Key, reason: str, counts_as: Outcome | None = None
     ) -> None:
-        self._killed.add(key)
+        self._told_to_stop_at[key] = math.inf
         if live.slot is not None:
             self._core.emit(Kill(*key, live.slot.node, reason, counts_as))
 

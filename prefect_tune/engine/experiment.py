@@ -15,7 +15,7 @@ from prefect_tune.engine.engine import Engine, EngineParts
 from prefect_tune.engine.launcher import AttemptLauncher
 from prefect_tune.engine.observers import OutputHub, StepListener
 from prefect_tune.engine.queues import Inbox
-from prefect_tune.engine.resume.callback_states import CallbackStates
+from prefect_tune.engine.resume.callbacks import CallbackStates
 from prefect_tune.engine.resume.resume import StartingPoint, resume
 from prefect_tune.engine.resume.snapshot import Position, StatefulParts
 from prefect_tune.engine.resume.snapshot_writer import Snapshots

@@ -14,7 +14,7 @@ import pytest
 import prefect_tune as tune
 from prefect_tune.config import TuneConfig
 from prefect_tune.engine.experiment import RunningExperiment
-from prefect_tune.engine.resume.callback_states import CALLBACKS_FILE
+from prefect_tune.engine.resume.callbacks import CALLBACKS_FILE
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.pickling.signing import KEY_VARIABLE, TRUST_VARIABLE
 from prefect_tune.search import OptunaSearch

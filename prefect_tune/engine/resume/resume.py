@@ -14,13 +14,13 @@ import cloudpickle
 
 from prefect_tune.callback import Callback
 from prefect_tune.coordinator.coordinator import Coordinator
+from prefect_tune.engine.resume.callbacks import BacklogFinder
 from prefect_tune.engine.resume.last_run import (
     RunRecords,
     check_same_experiment,
     find_last_run,
     report_resumption,
 )
-from prefect_tune.engine.resume.log_backlog import BacklogFinder
 from prefect_tune.engine.resume.orphan_checkpoints import OrphanCheckpoints, find_checkpoints
 from prefect_tune.engine.resume.replay import SearchReplay, replay
 from prefect_tune.engine.resume.snapshot import (

@@ -19,7 +19,7 @@ from prefect_tune._version import __version__
 from prefect_tune.coordinator.commands import Command, Notice, Notify, Record, TellSearch
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import CheckpointsDropped, SearchSaved, TrialSuggested
-from prefect_tune.engine.resume.callback_states import CallbackStates
+from prefect_tune.engine.resume.callbacks import CallbackStates
 from prefect_tune.engine.resume.snapshot import (
     PYTHON,
     Position,

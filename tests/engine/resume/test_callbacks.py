@@ -11,7 +11,7 @@ import pytest
 import prefect_tune as tune
 from prefect_tune.config import TuneConfig
 from prefect_tune.engine.experiment import RunningExperiment
-from prefect_tune.engine.resume.callback_states import CALLBACKS_FILE
+from prefect_tune.engine.resume.callbacks import CALLBACKS_FILE
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.base import LoggerCallback
 from tests.engine.inline_executor import InlineExecutor, experiment, run

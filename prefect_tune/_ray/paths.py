@@ -87,12 +87,12 @@ PATHS: dict[str, dict[str, str]] = {
         "search.compatibility": "RecursiveDependencyError generate_variants grid_search"
     },
     "session": {
-        "trainable": (
-            "Trainable TuneContext checkpoint_dir get_checkpoint get_context "
-            "get_experiment_name get_trial_dir get_trial_id get_trial_name get_trial_resources "
-            "is_session_enabled make_checkpoint_dir report save_checkpoint with_parameters "
-            "with_resources"
+        "trainable.session": (
+            "TuneContext checkpoint_dir get_checkpoint get_context get_experiment_name "
+            "get_trial_dir get_trial_id get_trial_name get_trial_resources is_session_enabled "
+            "make_checkpoint_dir report save_checkpoint"
         ),
+        "trainable": "Trainable with_parameters with_resources",
     },
     "stopper.experiment_plateau": {"stopper": "ExperimentPlateauStopper"},
     "stopper.function_stopper": {"stopper": "FunctionStopper"},

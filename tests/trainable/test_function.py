@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-import prefect_tune.trainable as tune
+import prefect_tune as tune
 from prefect_tune.error import InvalidTrainable, TuneError
 from prefect_tune.trainable.function import (
     run_function,

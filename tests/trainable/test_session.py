@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-import prefect_tune.trainable as tune
+import prefect_tune as tune
 from prefect_tune.air import session as air_session
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.checkpoints import Progress

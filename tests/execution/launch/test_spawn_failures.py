@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import prefect_tune.trainable as tune
+import prefect_tune as tune
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.error import ClusterError, InvalidArgument, InvalidTrainable
 from prefect_tune.execution.launch.spawner import AttemptSpawner

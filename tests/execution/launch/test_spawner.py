@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import prefect_tune.trainable as tune
+import prefect_tune as tune
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.execution.protocol.frames import Kind
 from prefect_tune.execution.protocol.helper_messages import ExitStatus

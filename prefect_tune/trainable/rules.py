@@ -10,6 +10,7 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.checkpoints import CheckpointRules
 from prefect_tune.trainable.function import takes_checkpoint_dir, trainable_name
 from prefect_tune.trainable.trainable import can_save
+from prefect_tune.validation import check_count, check_flag
 
 _BY_THEMSELVES = (
     "Functions write checkpoints by themselves: use `tune.checkpoint_dir` or "
@@ -64,14 +65,9 @@ def validate_checkpoint_rules(
     Raises:
         InvalidArgument: If an argument has a wrong type, or needs what the trainable cannot do.
     """
-    if isinstance(frequency, bool) or not isinstance(frequency, int) or frequency < 0:
-        raise InvalidArgument(
-            "checkpoint_freq", f"got {frequency!r:.80}.", "It is a number of iterations, or 0."
-        )
-    if at_end is not None and not isinstance(at_end, bool):
-        raise InvalidArgument(
-            "checkpoint_at_end", f"got {at_end!r:.80}.", "It is True, False or None."
-        )
+    check_count("checkpoint_freq", frequency, at_least=0)
+    if at_end is not None:
+        check_flag("checkpoint_at_end", at_end)
     is_class = inspect.isclass(trainable)
     able = is_class and can_save(trainable)
     if not able:
@@ -82,4 +78,4 @@ def validate_checkpoint_rules(
         if argument:
             problem = f"{trainable_name(trainable)} is a function."
             raise InvalidArgument(argument, problem, _BY_THEMSELVES)
-    return CheckpointRules(frequency, able if at_end is None else at_end)
+    return CheckpointRules(int(frequency), able if at_end is None else bool(at_end))

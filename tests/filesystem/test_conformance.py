@@ -25,6 +25,8 @@ class TestLocal(StoreConformance):
 
 
 class TestMemory(StoreConformance):
+    listing = 0  # it has no pages
+
     @pytest.fixture
     def store(self) -> Iterator[Store]:
         store = open_store(Location(f"memory://{uuid.uuid4().hex}/below"))
@@ -34,6 +36,8 @@ class TestMemory(StoreConformance):
 
 class TestObjectStore(StoreConformance):
     """As Google's and Azure's: no directories are made, and nothing is renamed."""
+
+    listing = 0  # it has no pages
 
     @pytest.fixture
     def store(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
@@ -54,6 +58,8 @@ class TestObjectStore(StoreConformance):
 
 class TestFileSystemWithDirectories(StoreConformance):
     """As HDFS, SFTP and SMB have them: made when needed, and files appear as they are written."""
+
+    listing = 0  # a directory is listed at once
 
     @pytest.fixture
     def store(self, tmp_path_factory: pytest.TempPathFactory) -> Store:

@@ -116,7 +116,8 @@ class SearcherSource:
         if asked:
             self._live.add(trial_id)
         self._next_id = self._new_id()
-        config = self._complete(suggested)
+        whole = SearchSpace(_merge(self._space.space, suggested))
+        config = next(whole.variants(self._draw))
         resolved = self._resolved(suggested, config)
         tag = format_tag(self._count, resolved)
         return Suggestion(trial_id, config, resolved, self._count, tag)
@@ -174,10 +175,6 @@ class SearcherSource:
 
     def _new_id(self) -> str:
         return f"{self._ids.getrandbits(32):08x}"
-
-    def _complete(self, suggested: dict[str, Any]) -> dict[str, Any]:
-        merged = SearchSpace(_merge(self._space.space, suggested))
-        return next(merged.variants(self._draw))
 
     def _resolved(self, suggested: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
         if not self._space.variables:

@@ -169,7 +169,7 @@ def _links(outcome: Outcome) -> Iterable[Text]:
         yield _line("picture", outcome.plot_path)
     yield _line("report", f"{_command('prefect-tune')} report {shlex.quote(path)}")
     board = _command("tensorboard")
-    hint = "" if _is_installed(board) else "after pip install tensorboard"
+    hint = "" if shutil.which(board) else "after pip install tensorboard"
     yield _line("TensorBoard", f"{board} --logdir {shlex.quote(path)}", hint)
     if outcome.flow_run_url is not None:
         yield _line("Prefect", outcome.flow_run_url)
@@ -181,11 +181,7 @@ def _links(outcome: Outcome) -> Iterable[Text]:
 def _command(name: str) -> str:
     """Return a command's name, or its path if it is installed beside Python outside of PATH."""
     here = os.path.relpath(os.path.join(os.path.dirname(sys.executable), name))
-    return here if shutil.which(name) is None and _is_installed(here) else name
-
-
-def _is_installed(command: str) -> bool:
-    return shutil.which(command) is not None
+    return here if not shutil.which(name) and shutil.which(here) else name
 
 
 def _line(label: str, value: str, remark: str = "", *, emphasised: bool = False) -> Text:

@@ -23,29 +23,6 @@ from prefect_tune.filesystem.providers import (
     raise_webhdfs_errors,
 )
 
-#: Package to install for each protocol.
-PACKAGES = {
-    "s3": "s3fs",
-    "s3a": "s3fs",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "az": "adlfs",
-    "abfs": "adlfs",
-    "abfss": "adlfs",
-    "adl": "adlfs",
-    "hdfs": "pyarrow",
-    "arrow_hdfs": "pyarrow",
-    "webhdfs": "requests",
-    "sftp": "paramiko",
-    "ssh": "paramiko",
-    "smb": "smbprotocol",
-    "oss": "ossfs",
-    "oci": "ocifs",
-    "tos": "tosfs",
-    "webdav": "webdav4",
-    "http": "aiohttp",
-    "https": "aiohttp",
-}
 #: Modules that fsspec imports only when it creates a file system.
 LATE_IMPORTS = dict.fromkeys(ARROW_PROTOCOLS, "pyarrow")
 
@@ -91,6 +68,7 @@ def check_protocol(protocol: str, argument: str) -> None:
         InvalidArgument: If fsspec does not know it or its package is missing.
     """
     import fsspec
+    from fsspec.registry import known_implementations
 
     try:
         fsspec.get_filesystem_class(protocol)
@@ -103,8 +81,10 @@ def check_protocol(protocol: str, argument: str) -> None:
             "Give a local path or a URL that fsspec knows, such as s3://bucket/path.",
         ) from None
     except ImportError as error:
-        package = PACKAGES.get(protocol)
-        advice = f"pip install {package}" if package else str(error)
+        known = known_implementations.get(protocol, {})
+        package = LATE_IMPORTS.get(protocol) or known.get("class", "").partition(".")[0]
+        # fsspec's own file systems say themselves what they need.
+        advice = str(error) if package in ("", "fsspec") else f"pip install {package}"
         raise InvalidArgument(
             argument, f"{protocol}:// needs a package that is not installed here.", f"{advice}."
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,6 @@ import pytest
 
 from prefect_tune.blocks import TuneStorage
 from prefect_tune.error import InvalidArgument, StorageError, StorageUnavailable
-from prefect_tune.filesystem import connect
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
 from prefect_tune.filesystem.retry import Limits
@@ -75,6 +75,6 @@ def test_the_user_of_a_block_is_the_one_who_asks(hdfs: WebHdfs) -> None:
 
 
 def test_what_hdfs_needs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(connect.LATE_IMPORTS, "hdfs", "no_such_module")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)  # as if it was not installed
     with pytest.raises(InvalidArgument, match="pip install pyarrow"):
         parse_location("hdfs://namenode:8020/tune")

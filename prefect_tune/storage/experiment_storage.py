@@ -58,7 +58,6 @@ class ExperimentStorage:
         directory: The local experiment directory, which exists and is locked.
         experiment_id: Id of this opening of the experiment.
         plan: Where the files go.
-        flow_run: Name or id of the Prefect flow run, for messages.
         on_lost: Called once, from another thread, if another process has taken over the
             experiment, so that this run has to end. Nothing is written to storage from then on.
 
@@ -75,7 +74,6 @@ class ExperimentStorage:
         experiment_id: str,
         plan: StoragePlan,
         *,
-        flow_run: str = "",
         on_lost: Callable[[StorageError], None] | None = None,
     ) -> None:
         self.location = plan.location_of(directory.name)
@@ -93,7 +91,7 @@ class ExperimentStorage:
         self._is_resumed = False
         if self.location is not None:
             self._store = open_store(self.location, _OPENING, self._cancelled)
-            holder = Holder.this_process(experiment_id, flow_run)
+            holder = Holder.this_process(experiment_id)
             # Without the cancel event, because the lease is released after everything is cancelled.
             self._lease = Lease(
                 open_store(self.location, _LEASING), holder, on_lost=self._on_lease_lost

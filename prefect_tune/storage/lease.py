@@ -45,7 +45,6 @@ class Holder:
         user: Name of the user.
         machine: Id of the machine's boot and process namespace, in which `pid` is unique.
         started: When the process began, in seconds since the epoch.
-        flow_run: Name or id of the Prefect flow run, "" if there is none.
         expires: When the lease ends, in seconds since the epoch.
     """
 
@@ -55,11 +54,10 @@ class Holder:
     user: str = ""
     machine: str = ""
     started: float = 0.0
-    flow_run: str = ""
     expires: float = 0.0
 
     @classmethod
-    def this_process(cls, experiment_id: str, flow_run: str = "") -> Holder:
+    def this_process(cls, experiment_id: str) -> Holder:
         """Return a holder that describes this process."""
         return cls(
             experiment_id,
@@ -68,7 +66,6 @@ class Holder:
             _user(),
             _machine(),
             psutil.Process().create_time(),
-            flow_run,
         )
 
     def encode(self) -> bytes:
@@ -98,8 +95,7 @@ class Holder:
             return True
 
     def __str__(self) -> str:
-        run = f", flow run {self.flow_run}" if self.flow_run else ""
-        return f"process {self.pid} of {self.user} on {self.host}{run}"
+        return f"process {self.pid} of {self.user} on {self.host}"
 
 
 class Lease:

@@ -29,7 +29,7 @@ def store() -> DictStore:
 
 
 def holder(name: str, **changes: object) -> Holder:
-    return replace(Holder.this_process(name, "brave-fox"), **changes)
+    return replace(Holder.this_process(name), **changes)
 
 
 def held(store: DictStore) -> Holder | None:
@@ -52,7 +52,7 @@ def test_a_second_one_is_told_who_holds_it(store: DictStore) -> None:
     with pytest.raises(ExperimentLocked) as caught:
         Lease(store, holder("two")).acquire()
     text = str(caught.value)
-    for part in (f"process {os.getpid()} of ada on ", "flow run brave-fox", "until", "`name`"):
+    for part in (f"process {os.getpid()} of ada on ", "until", "`name`"):
         assert part in text
     first.close()
     second = Lease(store, holder("two"))

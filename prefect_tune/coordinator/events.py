@@ -310,8 +310,8 @@ class ControlReceived(Event):
     values: dict[str, float] | None = None
 
 
-class Errored(StrEnum):
-    """What a resumed experiment does with trials that have failed for good or have terminated."""
+class EndedPolicy(StrEnum):
+    """What a resumed experiment does with trials that have ended: failed for good or terminated."""
 
     KEEP = "keep"  #: they stay as they are
     RESUME = "resume"  #: they go on from their newest checkpoint, or afresh if they have none
@@ -331,9 +331,9 @@ class Resumed(Event):
         restart_unfinished: Whether unfinished trials run again from scratch.
     """
 
-    errored: Errored = Errored.KEEP
+    errored: EndedPolicy = EndedPolicy.KEEP
     only_errored: bool = False
-    finished: Errored = Errored.KEEP
+    finished: EndedPolicy = EndedPolicy.KEEP
     restart_unfinished: bool = False
 
 

@@ -24,7 +24,7 @@ from prefect_tune.coordinator.events import (
     CheckpointsDropped,
     Control,
     ControlReceived,
-    Errored,
+    EndedPolicy,
     Event,
     Fate,
     Node,
@@ -181,7 +181,7 @@ def decode_event(
         body["paths"] = tuple(body["paths"])
     elif cls is Resumed:
         for name in ("errored", "finished"):
-            body[name] = Errored(body.get(name, Errored.KEEP))
+            body[name] = EndedPolicy(body.get(name, EndedPolicy.KEEP))
     elif cls is ControlReceived:
         body["action"] = Control(body["action"])
     elif cls is ResultReported:

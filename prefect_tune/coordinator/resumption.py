@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect_tune.coordinator.attempt_ends import AttemptEnds
 from prefect_tune.coordinator.core import Core, SearchTurns
-from prefect_tune.coordinator.events import Errored, Resumed
+from prefect_tune.coordinator.events import EndedPolicy, Resumed
 from prefect_tune.coordinator.lifecycle import Lifecycle
 from prefect_tune.coordinator.retention import CheckpointRetention
 from prefect_tune.coordinator.table import LiveTrial
@@ -59,7 +59,7 @@ class Resumption:
                 if live.closing is None:
                     self._begin_again(live)
         for status, wanted in ((ERROR, event.errored), (TERMINATED, event.finished)):
-            if wanted is not Errored.KEEP:
+            if wanted is not EndedPolicy.KEEP:
                 for trial in core.table.trials():
                     if trial.status == status:
                         self._reset(trial, wanted)
@@ -102,7 +102,7 @@ class Resumption:
         live.trial.clear_results()
         live.book.supersede_all()
 
-    def _reset(self, trial: Trial, wanted: Errored) -> None:
+    def _reset(self, trial: Trial, wanted: EndedPolicy) -> None:
         """Run a trial that has ended again."""
         core = self._core
         trial.status = PENDING
@@ -111,7 +111,7 @@ class Resumption:
         trial.checkpoints = trial.checkpoints
         live = core.table.revive(trial, core.options.restore_from)
         live.book.unclean = True
-        if wanted is Errored.RESTART:
+        if wanted is EndedPolicy.RESTART:
             self._begin_again(live)
         else:
             live.book.clear_problems()

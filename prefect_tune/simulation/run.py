@@ -44,7 +44,7 @@ def simulate_request(
     checkpoint_every: int | None = None,
     keep_results: bool = True,
 ) -> SimulatedAnalysis:
-    """`simulate` for a request; see there."""
+    """Simulate the experiment that a request describes, otherwise as `simulate` does."""
     setup, writes = setup_simulation(request)
     return simulate_setup(
         setup,

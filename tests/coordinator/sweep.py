@@ -28,7 +28,7 @@ from prefect_tune.coordinator.events import (
     AttemptLaunched,
     Control,
     ControlReceived,
-    Errored,
+    EndedPolicy,
     Event,
     Fate,
     Node,
@@ -333,7 +333,7 @@ class Sweep:
                 results[event.trial_id] += len(event.results)
             elif isinstance(event, AttemptEnded) and event.fate in (Fate.TERMINATED, Fate.FAILED):
                 ended[event.trial_id] = event.fate
-            elif isinstance(event, Resumed) and event.errored is not Errored.KEEP:
+            elif isinstance(event, Resumed) and event.errored is not EndedPolicy.KEEP:
                 ended = {name: fate for name, fate in ended.items() if fate is Fate.TERMINATED}
         trials = self.coordinator.get_trials()
         assert {t.trial_id: t.results_seen for t in trials if t.results_seen} == results

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefect_tune.coordinator.events import Control, ControlReceived, Errored, Resumed
+from prefect_tune.coordinator.events import Control, ControlReceived, EndedPolicy, Resumed
 from prefect_tune.coordinator.options import CoordinatorOptions, Retention
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.experiment.view import ControllerView
@@ -107,7 +107,7 @@ actions = st.one_of(
     st.tuples(st.just("away"), st.booleans()),
     st.tuples(st.just("stop"), st.integers(0, 5)),
     st.tuples(st.just("snapshot"), st.just(0)),
-    st.tuples(st.just("kill"), st.sampled_from(list(Errored))),
+    st.tuples(st.just("kill"), st.sampled_from(list(EndedPolicy))),
     st.tuples(st.just("only"), st.just(0)),
     st.tuples(st.just("torn"), st.integers(0, 5)),
     st.tuples(st.just("interrupt"), st.just(0)),
@@ -141,7 +141,7 @@ def act(sweep: Sweep, action: str, value: Any) -> None:
         case "kill":
             sweep.kill(Resumed(sweep.now, value))
         case "only":
-            sweep.kill(Resumed(sweep.now, Errored.RESUME, only_errored=True))
+            sweep.kill(Resumed(sweep.now, EndedPolicy.RESUME, only_errored=True))
         case "torn":
             sweep.kill(torn=value)
         case "interrupt":

@@ -20,7 +20,7 @@ from prefect_tune.coordinator.events import (
     CheckpointsDropped,
     Control,
     ControlReceived,
-    Errored,
+    EndedPolicy,
     Fate,
     Node,
     Outcome,
@@ -145,9 +145,9 @@ events = st.one_of(
     st.builds(
         Resumed,
         time=times,
-        errored=st.sampled_from(Errored),
+        errored=st.sampled_from(EndedPolicy),
         only_errored=st.booleans(),
-        finished=st.sampled_from(Errored),
+        finished=st.sampled_from(EndedPolicy),
         restart_unfinished=st.booleans(),
     ),
     st.builds(

@@ -11,7 +11,7 @@ from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.coordinator.events import (
     CapacityChanged,
     CheckpointSaved,
-    Errored,
+    EndedPolicy,
     Node,
     Outcome,
     Resumed,
@@ -76,9 +76,9 @@ def four_trials() -> World:
 @pytest.mark.parametrize(
     ("errored", "expected"),
     [
-        (Errored.KEEP, [2, 1, 2, 1]),
-        (Errored.RESUME, [2, 3, 2, 3]),
-        (Errored.RESTART, [2, 2, 2, 2]),
+        (EndedPolicy.KEEP, [2, 1, 2, 1]),
+        (EndedPolicy.RESUME, [2, 3, 2, 3]),
+        (EndedPolicy.RESTART, [2, 2, 2, 2]),
     ],
 )
 @pytest.mark.parametrize("only", [False, True])
@@ -88,11 +88,12 @@ def test_the_iteration_counts_of_errored_trials(errored, expected, only):
     assert counts(again) == expected
     assert again.coordinator.finished
     launched = {launch.trial_id for launch in again.of(Launch)}
-    assert launched == (set() if errored is Errored.KEEP else {"t2", "t4"})
+    assert launched == (set() if errored is EndedPolicy.KEEP else {"t2", "t4"})
 
 
 @pytest.mark.parametrize(
-    ("finished", "expected"), [(Errored.RESUME, [4, 1, 4, 1]), (Errored.RESTART, [2, 1, 2, 1])]
+    ("finished", "expected"),
+    [(EndedPolicy.RESUME, [4, 1, 4, 1]), (EndedPolicy.RESTART, [2, 1, 2, 1])],
 )
 def test_finished_trials_run_again_if_that_is_asked_for(finished, expected):
     again = resumed(four_trials(), finished=finished)
@@ -114,7 +115,7 @@ def test_unfinished_trials_begin_again_from_scratch_if_that_is_asked_for():
 
 
 def test_a_resume_that_is_resumed_knows_what_was_reset():
-    again = resumed(four_trials(), errored=Errored.RESTART)
+    again = resumed(four_trials(), errored=EndedPolicy.RESTART)
     once_more = resumed(again)
     run_two_steps(once_more)
     assert counts(once_more) == [2, 2, 2, 2]
@@ -125,7 +126,7 @@ def test_a_reset_trial_has_all_its_retries_again():
     world.start()
     world.fail("t1")
     world.fail("t1")
-    again = resumed(world, errored=Errored.RESUME)
+    again = resumed(world, errored=EndedPolicy.RESUME)
     assert again.running["t1"].attempt == 3
     again.fail("t1")
     again.fail("t1")
@@ -138,7 +139,7 @@ def test_a_restarted_trial_forgets_its_results_and_leaves_old_checkpoints_alone(
     world.start()
     world.train("t1", 1, 2, loss=1.0)
     world.fail("t1")
-    again = resumed(world, errored=Errored.RESTART)
+    again = resumed(world, errored=EndedPolicy.RESTART)
     launch = again.running["t1"]
     assert (launch.checkpoint, launch.checkpoint_suffix) == (None, "_2")
     assert again.trial("t1").metric_analysis == {}
@@ -156,7 +157,7 @@ def test_after_a_correction_bad_checkpoints_are_tried_once_more():
     for _ in range(3):
         world.fail("t1", "restore")
     assert world.status("t1") == "ERROR"
-    again = resumed(world, errored=Errored.RESUME)
+    again = resumed(world, errored=EndedPolicy.RESUME)
     assert again.running["t1"].checkpoint == "t1/checkpoint_000002"
 
 
@@ -165,7 +166,7 @@ def test_only_errored_leaves_unfinished_ones_for_later():
     world.start()
     world.fail("t1")
     world.train("t2", 1)
-    again = resumed(world, errored=Errored.RESUME, only_errored=True)
+    again = resumed(world, errored=EndedPolicy.RESUME, only_errored=True)
     assert list(again.running) == ["t1"]
     again.end("t1")
     assert again.coordinator.finished
@@ -225,7 +226,7 @@ def test_a_stopped_trial_stays_terminated():
     world = World(samples=1)
     world.start()
     world.end("t1", Outcome.STOPPED)
-    again = resumed(world, errored=Errored.RESTART)
+    again = resumed(world, errored=EndedPolicy.RESTART)
     assert again.status("t1") == "TERMINATED"
     assert again.coordinator.finished
 

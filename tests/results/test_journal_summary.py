@@ -17,7 +17,7 @@ from prefect_tune.coordinator.events import (
     AttemptEnded,
     AttemptLaunched,
     AttemptStarted,
-    Errored,
+    EndedPolicy,
     Event,
     Fate,
     Outcome,
@@ -151,11 +151,11 @@ def test_a_resume_runs_failed_trials_again(tmp_path: Path) -> None:
     events = [suggested(0), ended(0, Outcome.FAILED, Fate.FAILED), suggested(1), started(1)]
     kept = write(tmp_path / "1", header(), *events, Resumed(4.0))
     assert statuses(kept) == ["ERROR", "PENDING"]
-    again = write(tmp_path / "2", header(), *events, Resumed(4.0, errored=Errored.RESUME))
+    again = write(tmp_path / "2", header(), *events, Resumed(4.0, errored=EndedPolicy.RESUME))
     assert statuses(again) == ["PENDING", "PENDING"]
     launched = AttemptLaunched(5.0, "abcde_00000", 2)
     running = write(
-        tmp_path / "3", header(), *events, Resumed(4.0, errored=Errored.RESTART), launched
+        tmp_path / "3", header(), *events, Resumed(4.0, errored=EndedPolicy.RESTART), launched
     )
     assert statuses(running) == ["RUNNING", "PENDING"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect_tune.config import ResumeConfig, ResumeType
-from prefect_tune.coordinator.events import Errored, Resumed
+from prefect_tune.coordinator.events import EndedPolicy, Resumed
 from prefect_tune.error import InvalidArgument
 
 #: The values of `resume` without a suffix; `ResumeMode.place` says what each means.
@@ -125,8 +125,8 @@ def resumed_event(trials: ResumeConfig, time: float) -> Resumed:
         time: Seconds since the epoch.
     """
 
-    def again(kind: ResumeType | str) -> Errored:
-        return Errored.KEEP if kind == ResumeType.SKIP else Errored(kind)
+    def again(kind: ResumeType | str) -> EndedPolicy:
+        return EndedPolicy.KEEP if kind == ResumeType.SKIP else EndedPolicy(kind)
 
     return Resumed(
         time,

@@ -1,13 +1,14 @@
 """Starts Python processes as forks of one that has imported what they import: it saves CPU time.
 
-The code that they run, their environment and descriptors are those of a booted process. Tests that
-run scripts or workers in processes of their own have booted ones.
+The code that they run, their environment and descriptors are those of a booted process. Tests of
+how a process starts, of what it imports, or of whose descendant it is, boot theirs.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import functools
 import gc
 import hashlib
@@ -85,7 +86,10 @@ class WarmPython:
                 socket.send_fds(self._connected(), [request], given)
         finally:
             os.close(status_end)
-        return int.from_bytes(os.read(status, _SIZE)), status
+        pid = int.from_bytes(os.read(status, _SIZE))
+        if not pid:
+            raise RuntimeError(f"no process came of: {self._preload}")
+        return pid, status
 
     def _connected(self) -> socket.socket:
         """Return the connection of this process to the warm one, which is started if need be."""
@@ -93,16 +97,10 @@ class WarmPython:
             key = hashlib.sha256(self._preload.encode()).hexdigest()[:20]
             # Each request is a message. The name is one of Linux, and no file.
             address = f"\0prefect_tune tests {_OWNER} {key}"
-            self._control, self._pid = (
-                socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET),
-                os.getpid(),
-            )
-            while True:
-                try:
-                    self._control.connect(address)
-                    break
-                except ConnectionRefusedError:
-                    self._launch(address)
+            control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            while control.connect_ex(address) == errno.ECONNREFUSED:
+                self._launch(address)
+            self._control, self._pid = control, os.getpid()
         return self._control
 
     def _launch(self, address: str) -> None:

@@ -16,6 +16,7 @@ from prefect_tune.coordinator.events import Outcome
 from prefect_tune.error import TrialWorkerFailed
 from prefect_tune.execution.cluster.api import connect, init, shutdown
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
+from prefect_tune.execution.launch import helper_process
 from prefect_tune.execution.node import memory_guard
 from prefect_tune.execution.node.memory_guard import (
     MemoryGuard,
@@ -174,7 +175,13 @@ def test_the_kernels_kill_is_told_as_the_reason(cgroups):
 
 
 @pytest.fixture
-def cluster():
+def own_helpers(monkeypatch):
+    """The guard looks at the worker's descendants; other tests have helpers that are none."""
+    monkeypatch.setattr(helper_process, "subprocess", subprocess)
+
+
+@pytest.fixture
+def cluster(own_helpers):
     init(num_cpus=3, num_gpus=1)
     yield
     shutdown()
@@ -227,7 +234,7 @@ def take_gpu_memory(config):
 
 
 @pytest.mark.parametrize("guard", [True, False])
-def test_gpu_memory_is_watched_if_asked_for(nvml, monkeypatch, tmp_path, guard):
+def test_gpu_memory_is_watched_if_asked_for(nvml, monkeypatch, tmp_path, own_helpers, guard):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     nvml({"uuid": "GPU-a", "name": "NVIDIA H200", "total": 100_000_000_000})
     init(num_cpus=1, num_gpus=1)

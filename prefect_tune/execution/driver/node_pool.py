@@ -150,11 +150,12 @@ class NodePool:
 
     async def close(self) -> None:
         """Close the experiment on all nodes."""
-        self._cluster.unlisten(self._on_worker)
-        for task in self._tasks:
-            task.cancel()
+        self._cancel_tasks()
         self._demand.show(0)
+        # Workers that end meanwhile have no files to wait for.
         await self.files.close(_FILES_S)
+        self._cluster.unlisten(self._on_worker)
+        self._cancel_tasks()  # workers may have come
         links, self._links = self._links, {}
         await asyncio.gather(*(link.close() for link in links.values()))
         self._nodes.clear()
@@ -307,6 +308,10 @@ class NodePool:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _cancel_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
 
     def _on_worker(self, added: bool, address: str, retired: bool = False) -> None:
         if not added and retired and address in self._links:

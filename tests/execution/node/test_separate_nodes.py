@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -24,6 +25,7 @@ from prefect_tune.coordinator.events import (
 )
 from prefect_tune.execution.cluster.api import connect
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
+from prefect_tune.execution.driver.trial_files import TrialFileCollector
 from prefect_tune.execution.files import confined_directory
 from prefect_tune.execution.files.node_directory import SHARED_DIRECTORY
 from tests.execution.dask_workers import dask_worker
@@ -284,3 +286,24 @@ def test_a_node_that_joins_later(experiment, scheduler, tmp_path):
             run.launch("a", {"until": 1}, node=joined)
             (path,) = saved(run, "a", 1)
             assert content(driver_dir(run) / path)["weights"] == weights(1)
+
+
+def test_nobody_waits_for_the_files_of_a_node_that_ends_at_the_end(
+    experiment, nodes, monkeypatch, caplog
+):
+    close = TrialFileCollector.close
+
+    async def lose_the_node(files, patience):
+        closing = asyncio.ensure_future(close(files, patience))
+        await asyncio.sleep(0)  # now it waits for the node
+        nodes[pid].send_signal(signal.SIGKILL)
+        await closing
+
+    monkeypatch.setattr(TrialFileCollector, "close", lose_the_node)
+    with experiment(train) as run:
+        first, _ = (node.address for node in run.executor.capacity())
+        pid = agent_pid(run, first)
+        run.launch("a", {"until": 1, "hang": True}, node=first)
+        saved(run, "a", 1)
+        nodes[pid].send_signal(signal.SIGSTOP)
+    assert "not fetched from their nodes" not in caplog.text

@@ -38,9 +38,8 @@ class KillAtCheckpoint(tune.Callback):
         self._victim = victim
 
     def on_checkpoint(self, iteration, trials, trial, checkpoint, **info):
-        result = trial.last_result
-        if result["step"] == 2:
-            os.kill(result.get(self._victim) or int(self._victim), signal.SIGKILL)
+        if checkpoint.to_dict()["step"] == 2:
+            os.kill(trial.last_result.get(self._victim) or int(self._victim), signal.SIGKILL)
 
 
 def run(tmp_path, victim, **options):

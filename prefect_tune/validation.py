@@ -7,11 +7,42 @@ import numbers
 from typing import Any
 
 from prefect_tune.error import InvalidArgument
+from prefect_tune.text import in_words
 
 
 def is_number(value: Any) -> bool:
     """Return True for a real number that is not a bool; NaN and infinity are numbers."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def as_number(
+    value: Any, argument: str, metric: str, right: str, trial_id: str | None = None
+) -> float:
+    """Return a value that a trial has reported as a float; infinity for one that is too large.
+
+    Args:
+        value: The value.
+        argument: The argument that names the metric.
+        metric: Name of the metric.
+        right: What would be right, for an error.
+        trial_id: Id of the trial, for an error.
+
+    Raises:
+        InvalidArgument: If the value cannot be converted to a number.
+    """
+    if type(value) is float:
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+    except (TypeError, ValueError):
+        trial = "a trial" if trial_id is None else f"trial {trial_id}"
+        raise InvalidArgument(
+            argument,
+            f"{trial} reported {in_words(value, repr)} ({type(value).__name__}) as {metric!r}.",
+            right,
+        ) from None
 
 
 def check_number(

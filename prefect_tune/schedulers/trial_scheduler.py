@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import pickle
 from collections.abc import Mapping
@@ -13,8 +12,7 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, Action, RunUntil
 from prefect_tune.experiment.trial import AUTO_FILLED, PENDING, Trial
 from prefect_tune.experiment.view import ControllerView
-from prefect_tune.text import in_words
-from prefect_tune.validation import check_metric_name, check_mode, check_number
+from prefect_tune.validation import as_number, check_metric_name, check_mode, check_number
 
 _logger = logging.getLogger("prefect_tune")
 
@@ -257,19 +255,7 @@ class ObjectiveScheduler(FIFOScheduler):
         Raises:
             InvalidArgument: If the value cannot be converted to a number.
         """
-        value = result[key]
-        if type(value) is float:
-            return value
-        try:
-            return float(value)
-        except OverflowError:
-            return math.inf if value > 0 else -math.inf
-        except (TypeError, ValueError):
-            raise InvalidArgument(
-                argument,
-                f"a trial reported {in_words(value, repr)} ({type(value).__name__}) as {key!r}.",
-                "Report a number.",
-            ) from None
+        return as_number(result[key], argument, key, "Report a number.")
 
 
 class GroupScheduler(ObjectiveScheduler):

@@ -6,11 +6,16 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from prefect_tune.error import InvalidArgument, MissingMetric
+from prefect_tune.error import MissingMetric
 from prefect_tune.experiment.decision import EVERY_RESULT, NEVER, RunUntil
 from prefect_tune.stopper.stopper import Stopper, TrialStopper
-from prefect_tune.text import in_words
-from prefect_tune.validation import check_count, check_metric_name, is_number, seconds_from
+from prefect_tune.validation import (
+    as_number,
+    check_count,
+    check_metric_name,
+    is_number,
+    seconds_from,
+)
 
 
 def metric_value(trial_id: str, result: Mapping[str, Any], metric: str) -> float:
@@ -25,20 +30,8 @@ def metric_value(trial_id: str, result: Mapping[str, Any], metric: str) -> float
             f"`stop`: the criterion {metric!r} is not in the result of trial {trial_id}. "
             f"It has: {', '.join(sorted(map(str, result))) or 'nothing'}."
         )
-    value = result[metric]
-    if type(value) is float:
-        return value
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
-    except (TypeError, ValueError):
-        raise InvalidArgument(
-            "stop",
-            f"trial {trial_id} reported {in_words(value, repr)} ({type(value).__name__}) as "
-            f"{metric!r}.",
-            "Stop by a metric that is a number.",
-        ) from None
+    right = "Stop by a metric that is a number."
+    return as_number(result[metric], "stop", metric, right, trial_id)
 
 
 #: The auto-filled metric that counts the results of one attempt from 1.

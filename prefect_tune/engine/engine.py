@@ -272,10 +272,7 @@ class Engine:
             self._save_search(saved)
         self._write_errors(recorded)
         self._write_policies(recorded)
-        self._carry_out(commands)
-        parts.observers.tell(
-            [command for command in commands if isinstance(command, Notify)], parts.coordinator
-        )
+        parts.observers.tell(self._carry_out(commands), parts.coordinator)
         if parts.coordinator.stopping and not self._is_stopping:
             self._is_stopping = True
             parts.snapshots.take_next_at_once()
@@ -341,13 +338,17 @@ class Engine:
             )
             self._parts.directory.add_policy(event.trial_id, event.source_id, row)
 
-    def _carry_out(self, commands: list[Command]) -> None:
+    def _carry_out(self, commands: list[Command]) -> list[Notify]:
+        """Carry out commands, and return the notices among them, which go to the observers."""
         parts = self._parts
+        notices: list[Notify] = []
         decisions: list[Decide] = []
         kills: list[Kill] = []
         launches: list[Launch] = []
         for command in commands:
-            if isinstance(command, Decide):
+            if isinstance(command, Notify):
+                notices.append(command)
+            elif isinstance(command, Decide):
                 decisions.append(command)
             elif isinstance(command, (AdjustSearch, AskSearch, TellSearch)):
                 parts.feed.put(command)
@@ -369,6 +370,7 @@ class Engine:
         self._kill(kills)
         for launch in launches:
             self._launch(launch)
+        return notices
 
     def _kill(self, kills: list[Kill]) -> None:
         for kill in kills:

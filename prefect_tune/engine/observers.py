@@ -173,6 +173,8 @@ class Observers:
             Exception: What a callback has raised, with a note that names it.
         """
         trials = table.trials()[:created] if self._shows_trials else []
+        kinds = {notice.notice for notice in notices}
+        called = {kind for kind in kinds if self._callbacks.listens(f"on_{kind}")}
         batch: list[tuple[Notify, Trial]] = []
         try:
             for notice in notices:
@@ -183,7 +185,7 @@ class Observers:
                         batch = []
                     self._notify_checkpoint(notice.checkpoint, trial, trials)
                     continue
-                if not self._callbacks.listens(f"on_{notice.notice}"):
+                if notice.notice not in called:
                     batch.append((notice, trial))
                     continue
                 result = None if notice.result is None else dict(notice.result)

@@ -7,12 +7,14 @@ import os
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count, groupby
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prefect_tune.experiment.plain import finite_number, number_of
 from prefect_tune.experiment.trial import Trial
@@ -168,10 +170,9 @@ class _ScalarEncoder:
     def _encode_alike(
         self, results: list[dict[str, Any]], names: tuple[str, ...], last: dict[str, float]
     ) -> list[bytes]:
-        values = np.array([[_as_float(result[name]) for name in names] for result in results])
-        clocks = np.array(
-            [finite_number(r.get("timestamp")) or time.time() for r in results], float
-        )
+        values = np.stack([_as_floats([result[name] for result in results]) for name in names], 1)
+        clocks = _as_floats([result.get("timestamp") for result in results])
+        clocks[~np.isfinite(clocks) | (clocks == 0)] = time.time()
         steps = np.array([_step(result) for result in results], np.int64)
         finite = np.isfinite(values)
         if finite.all():
@@ -208,15 +209,18 @@ def _signature(flat: Mapping[str, Any]) -> _Signature:
 def _step(result: Mapping[str, Any]) -> int:
     for name in ("timesteps_total", "training_iteration"):
         value = result.get(name)
-        step = value if type(value) is int else finite_number(value)
-        if step:
+        if value and (step := value if type(value) is int else finite_number(value)):
             return min(max(0, int(step)), _LAST_STEP)
     return 0
 
 
-def _as_float(value: Any) -> float:
-    number = value if type(value) is float else number_of(value)
-    return math.nan if number is None else float(number)
+def _as_floats(values: Sequence[Any]) -> NDArray[np.float64]:
+    """Return values of one type as floats, NaN for those that are no numbers."""
+    if type(values[0]) in (float, int):
+        with suppress(OverflowError):  # an integer beyond the range of floats
+            return np.array(values, float)
+    numbers = map(number_of, values)
+    return np.array([math.nan if number is None else number for number in numbers], float)
 
 
 def _is_drawn(name: str, value: Any) -> bool:

@@ -133,7 +133,10 @@ class Snapshots:
         if not self._enabled:
             return
         for command in commands:
-            if isinstance(command, TellSearch):
+            if isinstance(command, Notify):
+                if command.notice is not Notice.TRIAL_RESULT:
+                    self._unwritten_trials[command.trial_id] = None
+            elif isinstance(command, TellSearch):
                 self._tells.add(command)
             elif isinstance(command, Record):
                 event = command.event
@@ -144,8 +147,6 @@ class Snapshots:
                     self._position.stored.discard(event.trial_id)
                 else:
                     self._position.constants.follow(event)
-            elif isinstance(command, Notify) and command.notice is not Notice.TRIAL_RESULT:
-                self._unwritten_trials[command.trial_id] = None
 
     def _count(self, records: Sequence[bytes]) -> None:
         if records:

@@ -45,7 +45,12 @@ def test_the_code_blocks_of_a_document_run_one_after_the_other(
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
     }
     done = subprocess.run(
-        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=100
+        [sys.executable, script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 

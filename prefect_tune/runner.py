@@ -33,7 +33,7 @@ from prefect_tune.storage.experiment_dir import TRAINABLE_FILE, TUNER_FILE
 from prefect_tune.trainable.shipping.packing import self_contained
 
 if TYPE_CHECKING:
-    from prefect_tune.orchestration.control.reruns import FlowRunMemory
+    from prefect_tune.orchestration.control.reruns import StoredRerunRecord
     from prefect_tune.orchestration.record.conclusion import FlowOutcome
     from prefect_tune.orchestration.record.early_start import EarlyStart
     from prefect_tune.orchestration.server.embedded import EmbeddedServer
@@ -53,17 +53,17 @@ class FinishedRun:
     Attributes:
         analysis: The experiment's trials and results.
         interrupted: True if the experiment was ended early.
-        memory: The surrounding flow run's record of its sweeps; None outside of flow runs.
+        rerun_record: Records this sweep for a rerun of the flow run; None outside of flow runs.
     """
 
     analysis: ExperimentAnalysis
     interrupted: bool = False
-    memory: FlowRunMemory | None = None
+    rerun_record: StoredRerunRecord | None = None
 
     def record_failure(self) -> None:
         """Record that failed trials make the call raise: a retry of the flow run retries them."""
-        if self.memory is not None:
-            self.memory.record_failure()
+        if self.rerun_record is not None:
+            self.rerun_record.record_failure()
 
 
 def execute(request: ExperimentRequest) -> FinishedRun:
@@ -80,13 +80,13 @@ def execute(request: ExperimentRequest) -> FinishedRun:
         trainable = of_prefect(request.trainable, request.param_space)
         request = replace(request, trainable=trainable)
     request = _with_earlier_results(request)
-    memory = _flow_run_memory(request, settings)
-    setup = make_setup(request, settings, memory)
+    rerun_record = _make_rerun_record(request, settings)
+    setup = make_setup(request, settings, rerun_record)
     # Booting a Prefect server takes longest, so it starts first and the rest runs meanwhile.
     server = _boot_server() if setup.orchestrate else None
     with ExitStack() as exit_stack:
         try:
-            experiment = _prepare(setup, request, memory, exit_stack)
+            experiment = _prepare(setup, request, rerun_record, exit_stack)
         except BaseException:
             # The experiment has not begun: the user may give the same objects in another call.
             setup.initial_states.restore()
@@ -124,7 +124,7 @@ def execute(request: ExperimentRequest) -> FinishedRun:
             raise TimeoutError(message)
         if settings.raise_on_interrupt:
             raise ExperimentInterrupted(message, analysis)
-    return FinishedRun(analysis, interruption.reason is not None, memory)
+    return FinishedRun(analysis, interruption.reason is not None, rerun_record)
 
 
 def _with_earlier_results(request: ExperimentRequest) -> ExperimentRequest:
@@ -145,7 +145,7 @@ def _with_earlier_results(request: ExperimentRequest) -> ExperimentRequest:
 def _prepare(
     setup: ExperimentSetup,
     request: ExperimentRequest,
-    memory: FlowRunMemory | None,
+    rerun_record: StoredRerunRecord | None,
     exit_stack: ExitStack,
 ) -> RunningExperiment:
     """Open the experiment on its cluster; `exit_stack` closes both."""
@@ -174,15 +174,15 @@ def _prepare(
     if setup.resources is not None and not setup.settings.disable_resource_checks:
         executor.validate_request(setup.resources)
     make = functools.partial(RunningExperiment, setup, executor)
-    experiment = make() if memory is None else memory.when_free(make)
+    experiment = make() if rerun_record is None else rerun_record.when_free(make)
     exit_stack.callback(experiment.close)
     if not setup.resume:
         _write_arguments(experiment, request)
-    if memory is not None:
-        memory.record(setup.name, setup.origin or setup.experiment_id)
+    if rerun_record is not None:
+        rerun_record.record(setup.name, setup.origin or setup.experiment_id)
     experiment.open()
-    if memory is not None:
-        memory.record(setup.name, experiment.origin)
+    if rerun_record is not None:
+        rerun_record.record(setup.name, experiment.origin)
     return experiment
 
 
@@ -201,7 +201,9 @@ def _write_arguments(experiment: RunningExperiment, request: ExperimentRequest) 
         directory.write(name, signed)
 
 
-def _flow_run_memory(request: ExperimentRequest, settings: TuneSettings) -> FlowRunMemory | None:
+def _make_rerun_record(
+    request: ExperimentRequest, settings: TuneSettings
+) -> StoredRerunRecord | None:
     """Return the surrounding flow run's record of its sweeps; None outside of flow runs."""
     orchestrate = request.run_config.orchestrate
     # Inside a flow run Prefect is imported already; this check must not import it.
@@ -209,9 +211,9 @@ def _flow_run_memory(request: ExperimentRequest, settings: TuneSettings) -> Flow
         settings.orchestrate if orchestrate is None else orchestrate
     ):
         return None
-    from prefect_tune.orchestration.control.reruns import flow_run_memory
+    from prefect_tune.orchestration.control.reruns import make_rerun_record
 
-    return flow_run_memory(settings.lease_s)
+    return make_rerun_record(settings.lease_s)
 
 
 def _boot_server() -> EmbeddedServer | ConfiguredServer | None:

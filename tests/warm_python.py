@@ -273,7 +273,7 @@ _HELPERS = {
         # What most modules with trainables of tests import.
         "import pytest, prefect_tune.tune_run, tests.integration.trainables"
     ),
-    "prefect_tune.execution.checkpoints.upload_process": "import s3fs",
+    "prefect_tune.execution.checkpoints.transfer_process": "import s3fs",
 }
 
 

@@ -15,7 +15,7 @@ import pytest
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.execution.launch.handle import AttemptHandle
 from prefect_tune.execution.launch.spawner import AttemptSpawner
-from prefect_tune.execution.protocol.frames import Frame, FrameBuffer, Kind, encode_decision
+from prefect_tune.execution.protocol.frames import Frame, FrameBuffer, FrameKind, encode_decision
 from prefect_tune.execution.protocol.helper_messages import ExitStatus
 from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.trainable.runtime.attempt import AttemptContext, Decision
@@ -115,15 +115,15 @@ class Agent:
         self, record: Record, handle: AttemptHandle, frame: Frame, on_result: OnResult | None
     ) -> Decision | None:
         record.kinds.append(frame.kind)
-        if frame.kind == Kind.HELLO:
+        if frame.kind == FrameKind.HELLO:
             record.hello = json.loads(frame.payload)
-        elif frame.kind == Kind.ENDED:
+        elif frame.kind == FrameKind.ENDED:
             record.end = Outcome(json.loads(frame.payload)["outcome"])
-        elif frame.kind == Kind.FAILED:
+        elif frame.kind == FrameKind.FAILED:
             record.end = pickle.loads(frame.payload)
         else:
             record.results.append(decode_report(frame.payload)[1])
-            if frame.kind == Kind.RESULT_AWAITING:
+            if frame.kind == FrameKind.RESULT_AWAITING:
                 record.awaited.append(frame.seq)
             return on_result(handle, frame) if on_result else None
         return None

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.checkpoints.driver_route import DriverRoute
 from prefect_tune.execution.checkpoints.route import CheckpointRoute, InPlace
-from prefect_tune.execution.checkpoints.upload_client import TransferService
+from prefect_tune.execution.checkpoints.transfer_client import TransferClient
 from prefect_tune.execution.checkpoints.upload_route import Downloads, UploadRoute
 from prefect_tune.execution.files.confined_directory import ConfinedDirectory
 from prefect_tune.execution.files.node_directory import NodeDirectory
@@ -46,7 +46,7 @@ class NodeCheckpoints:
 
     def __init__(self, env: ExperimentEnv, directory: NodeDirectory, outbox: Outbox) -> None:
         self._env = env
-        self.transfers = TransferService(
+        self.transfers = TransferClient(
             env.storage_timeout_s, lambda problem: outbox.put(StorageOutage(problem))
         )
         self._downloads = Downloads(directory.path, self.transfers)
@@ -136,8 +136,8 @@ class CheckpointHandoff:
         """Paths of checkpoints that are still uploading, relative to the experiment directory."""
         return tuple(self._uploads.values())
 
-    async def uploaded(self) -> None:
-        """Wait until none is on its way."""
+    async def wait_uploaded(self) -> None:
+        """Wait until no checkpoint of the attempt is uploading."""
         while self._uploads:
             await asyncio.wait(self._uploads)
 

@@ -19,7 +19,7 @@ from prefect_tune.checkpoint.files import clone_tree, remove_tree
 from prefect_tune.checkpoint.manifest import publish, verify
 from prefect_tune.error import StorageError
 from prefect_tune.execution.checkpoints.route import CopyingRoute, verified
-from prefect_tune.execution.checkpoints.upload_client import TransferService
+from prefect_tune.execution.checkpoints.transfer_client import TransferClient
 from prefect_tune.execution.files.node_directory import FETCHED
 from prefect_tune.filesystem.location import Location, is_absolute
 
@@ -39,7 +39,7 @@ class UploadRoute(CopyingRoute):
 
     directory: Path
     storage: Location
-    transfers: TransferService
+    transfers: TransferClient
     downloads: Downloads
     #: Running uploads, with the trial's directory.
     _uploads: dict[asyncio.Task[str], str] = field(init=False, default_factory=dict)
@@ -106,7 +106,7 @@ class Downloads:
         transfers: Downloads the checkpoints.
     """
 
-    def __init__(self, directory: Path, transfers: TransferService) -> None:
+    def __init__(self, directory: Path, transfers: TransferClient) -> None:
         # On the experiment's disk, in a folder of this agent alone.
         self._area = directory / FETCHED / f"{os.getpid()}-{secrets.token_hex(4)}"
         self._transfers = transfers

@@ -135,12 +135,12 @@ def real_gpus(address: str, has: Resources, visible: int, others: int = 0) -> Re
     declared = has.get_milli(GPU)
     if declared <= (visible - others) * MILLI:
         return has
-    _tell_of_missing_gpus(address, declared / MILLI, visible, others)
+    _warn_of_missing_gpus(address, declared / MILLI, visible, others)
     return Resources.of(**{**has, GPU: float(visible - others)}) if visible else has
 
 
 @functools.cache
-def _tell_of_missing_gpus(address: str, declared: float, visible: int, others: int) -> None:
+def _warn_of_missing_gpus(address: str, declared: float, visible: int, others: int) -> None:
     _logger.warning(
         "The worker at %s declares %g GPUs and sees %s (CUDA_VISIBLE_DEVICES, /dev/nvidia*)%s. %s",
         address,

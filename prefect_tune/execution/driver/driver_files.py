@@ -15,8 +15,8 @@ from prefect_tune.error import StorageError, StorageUnavailable
 from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.driver.trial_files import TrialFileCollector
 from prefect_tune.execution.files.chunked_copy import (
-    At,
     LocalDirectory,
+    TransferEnd,
     Transfers,
     in_uncancelled_thread,
 )
@@ -142,9 +142,13 @@ class DriverFiles:
             try:
                 async with self._turns:
                     if isinstance(request, CopyToNode):
-                        await self._transfers.copy(self._source(path), At(node, request.to))
+                        await self._transfers.copy(
+                            self._source(path), TransferEnd(node, request.to)
+                        )
                     else:
-                        await self._transfers.copy(At(node, path), At(self._here, path))
+                        await self._transfers.copy(
+                            TransferEnd(node, path), TransferEnd(self._here, path)
+                        )
                         self._unconfirmed[path] = node.address
             except StorageError as problem:
                 error = problem
@@ -155,11 +159,15 @@ class DriverFiles:
             except StorageUnavailable as gone:
                 _logger.info("%s; it is not told about %s", gone, path)
 
-    def _source(self, path: str) -> At:
+    def _source(self, path: str) -> TransferEnd:
         # A node may not read any other directory of this machine.
         if path not in self._given:
             raise StorageError(f"no attempt was given the checkpoint {path}")
-        return At(LocalDirectory(path), "") if is_absolute(path) else At(self._here, path)
+        return (
+            TransferEnd(LocalDirectory(path), "")
+            if is_absolute(path)
+            else TransferEnd(self._here, path)
+        )
 
     @contextlib.asynccontextmanager
     async def _in_order(self, directory: str) -> AsyncIterator[None]:

@@ -25,7 +25,7 @@ _CLOSE_TIMEOUT_S = 5.0
 #: A request for reports lasts for this share of the lease, so that the next one renews it in time.
 _PATIENCE_SHARE = 4
 _RETRY_S = 0.2
-#: Seconds within which a node that was retired answers over another connection, if it is there.
+#: Seconds within which a retired node that still lives answers over another connection.
 _RETIRED_S = 5.0
 _DATA_BYTES = 4 << 20
 _DATA_SENDERS = 4
@@ -120,7 +120,7 @@ class NodeLink:
     def start(self) -> None:
         """Start to collect reports and to send decisions."""
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._collect()), loop.create_task(self._tell())]
+        self._tasks = [loop.create_task(self._collect()), loop.create_task(self._send_messages())]
         for task in self._tasks:
             task.add_done_callback(self._on_end)
 
@@ -158,7 +158,7 @@ class NodeLink:
         patience = self.env.lease_s / _PATIENCE_SHARE
         while True:
             try:
-                await self._room(patience)
+                await self._wait_for_room(patience)
                 call = self._call(requests.COLLECT, acknowledged=acknowledged, patience=patience)
                 # A worker that hangs keeps its connection and does not answer.
                 reply = await asyncio.wait_for(call, patience + self.env.lease_s)
@@ -178,7 +178,7 @@ class NodeLink:
                 acknowledged = reply["number"]
                 self.deliver(self.address, decode_reports(reply["reports"]))
 
-    async def _room(self, patience: float) -> None:
+    async def _wait_for_room(self, patience: float) -> None:
         """Wait while the driver is behind, and renew the node's lease meanwhile."""
         driver = self.driver
         while driver is not None and driver.full:
@@ -190,7 +190,7 @@ class NodeLink:
                 alive = self._call(requests.CONTROL, messages=pickle.dumps([]))
                 await asyncio.wait_for(alive, self.env.lease_s)
 
-    async def _tell(self) -> None:
+    async def _send_messages(self) -> None:
         while True:
             await self._news.wait()
             self._news.clear()

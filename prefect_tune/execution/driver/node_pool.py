@@ -23,7 +23,7 @@ from prefect_tune.execution.driver.dask_resources import (
 )
 from prefect_tune.execution.driver.driver_files import DriverFiles
 from prefect_tune.execution.driver.node_link import NodeLink
-from prefect_tune.execution.driver.node_problems import StorageOutages, UnseenFiles
+from prefect_tune.execution.driver.node_problems import DriverOnlyFiles, StorageOutages
 from prefect_tune.execution.node.entry import install_agent
 from prefect_tune.execution.protocol import reports, requests
 from prefect_tune.experiment.attempt import AttemptError
@@ -69,7 +69,7 @@ class NodePool:
         self._cluster = cluster
         self.env = env
         self._fail: Fail = fail or _logger.error
-        self._unseen = UnseenFiles(env.trainable.cwd, self._fail)
+        self._unseen = DriverOnlyFiles(env.trainable.cwd, self._fail)
         self.attempts = AttemptTracker(env.experiment_id, emit, output, self._unseen.explain)
         self.files = DriverFiles(cluster.client.scheduler, env)
         self._emit = emit

@@ -1,4 +1,4 @@
-"""Tells users why trials of some nodes fail, or their checkpoints wait."""
+"""Tells users why trials fail on some nodes, and why checkpoints wait there."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _FILE = re.compile(r"No such file or directory: '([^']+)'$")
 _MODULE = re.compile(r"No module named '(\w+)'$")
 
 
-class UnseenFiles:
-    """Explains errors of trials on other machines than the driver's.
+class DriverOnlyFiles:
+    """Explains errors of trials that lack a file or module which only the driver's machine has.
 
     Args:
         cwd: Working directory of the driver.
@@ -35,21 +35,21 @@ class UnseenFiles:
     def __init__(self, cwd: str, fail: Fail) -> None:
         self._cwd = cwd
         self._fail = fail
-        #: Name of each other machine, and where a process there works and looks for modules.
+        #: By node: its machine's name, and a text with working directory and module path there.
         self._elsewhere: dict[str, tuple[str, str]] = {}
-        self._told: set[str] = set()
+        self._warned_of: set[str] = set()
 
     def add_node(self, address: str, said: Mapping[str, Any]) -> None:
-        """Add a node by what its agent has said of it."""
+        """Add a node, as its agent has described itself."""
         if not said["shared"] or said["hostname"] != socket.gethostname():
             self._elsewhere[address] = said["hostname"], said["places"]
 
     def explain(
         self, address: str, error: AttemptError, have_reported: bool
     ) -> tuple[Outcome, AttemptError]:
-        """Return how an attempt has failed, with what only the driver's machine has.
+        """Return how an attempt has failed; the error names what only the driver's machine has.
 
-        All trials would fail of it: unless one has reported a result, the experiment ends.
+        All trials would fail for that reason, so the experiment ends unless one has reported.
         """
         lacks = address in self._elsewhere and only_on_driver(
             error, self._cwd, *self._elsewhere[address]
@@ -60,23 +60,23 @@ class UnseenFiles:
             text = f"a trial on the worker at {address} has failed with {error}: {lacks}."
             self._fail(ClusterError(f"`trainable`: {text}"))
             return Outcome.LOST, AttemptError("lost", text)
-        if (what := lacks.partition(" (")[0]) not in self._told:
-            self._told.add(what)
+        if (what := lacks.partition(" (")[0]) not in self._warned_of:
+            self._warned_of.add(what)
             _logger.warning("A trial on the worker at %s has failed: %s.", address, lacks)
         return Outcome.FAILED, replace(error, message=f"{error.message} ({lacks})")
 
 
 def only_on_driver(error: AttemptError, cwd: str, hostname: str, places: str) -> str:
-    """Return what a trial lacks on another machine and the driver has, and what to do.
+    """Return a text that names what a trial lacks and the driver has, and what to do.
 
     Args:
         error: The error of the trial.
         cwd: Working directory of the driver.
-        hostname: Name of the other machine.
-        places: Where a process there works and looks for modules.
+        hostname: Name of the trial's machine.
+        places: Text with the working directory and module path of a process there.
 
     Returns:
-        A text; "" if the error is another one, or the driver lacks it, too.
+        The text; "" if the error is another one, or the driver lacks it, too.
     """
     if error.kind == "FileNotFoundError" and (found := _FILE.search(error.message)):
         path = os.path.join(cwd, found[1])

@@ -34,7 +34,7 @@ T = TypeVar("T")
 Contents = Sequence[bytes | memoryview]
 
 
-class FilePlace(Protocol):
+class FileAccess(Protocol):
     """Directory on this or another machine, as source or target of a transfer."""
 
     async def read(self, pieces: Sequence[Piece]) -> Contents:
@@ -50,8 +50,8 @@ class FilePlace(Protocol):
         """Remove the directory of an incoming checkpoint."""
 
 
-class LocalDirectory(FilePlace):
-    """`FilePlace` for a directory on this machine.
+class LocalDirectory(FileAccess):
+    """`FileAccess` for a directory on this machine.
 
     Args:
         root: The directory, which need not exist yet.
@@ -97,27 +97,27 @@ async def in_uncancelled_thread(function: Callable[P, T], *args: P.args, **kwarg
 
 
 @dataclass(frozen=True, slots=True)
-class At:
-    """Directory below a `FilePlace`.
+class TransferEnd:
+    """Source or target of a copy: a directory that a `FileAccess` reaches.
 
     Attributes:
-        place: The place.
-        path: Path of the directory in `place`; "" for `place` itself.
+        access: Reads and writes the files.
+        path: Path of the directory for `access`; "" for the one that it is for itself.
     """
 
-    place: FilePlace
+    access: FileAccess
     path: str
 
     async def read(self, pieces: Sequence[Piece]) -> Contents:
         """Read parts of files in the directory."""
-        return await self.place.read(self._below(pieces))
+        return await self.access.read(self._below(pieces))
 
     async def write(self, pieces: Sequence[Piece], data: Contents) -> None:
         """Write parts of files in the directory."""
-        await self.place.write(self._below(pieces), data)
+        await self.access.write(self._below(pieces), data)
 
     def file(self, name: str) -> str:
-        """Return the path of a file of the directory in `place`."""
+        """Return the path of a file of the directory, as `access` takes it."""
         return f"{self.path}/{name}" if self.path else name
 
     def _below(self, pieces: Sequence[Piece]) -> list[Piece]:
@@ -136,7 +136,7 @@ class Transfers:
         self._timeout_s = timeout_s
         self._room = asyncio.Semaphore(chunks)
 
-    async def copy(self, source: At, target: At) -> None:
+    async def copy(self, source: TransferEnd, target: TransferEnd) -> None:
         """Copy a checkpoint, atomically.
 
         Args:
@@ -150,29 +150,29 @@ class Transfers:
         """
         final = PurePosixPath(target.path)
         name = arriving_name(final.name, secrets.token_hex(8))
-        arriving = At(target.place, str(final.with_name(name)))
+        arriving = TransferEnd(target.access, str(final.with_name(name)))
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._copy(source, arriving)
-                await target.place.publish(arriving.path, target.path)
+                await target.access.publish(arriving.path, target.path)
         except BaseException as error:
             # The wait is short, because the node may be gone.
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(_DISCARD_S):
-                    await target.place.discard(arriving.path)
+                    await target.access.discard(arriving.path)
             if isinstance(error, TimeoutError):
                 raise StorageUnavailable(
                     f"{target.path} could not be transferred within {self._timeout_s:g} s"
                 ) from None
             raise
 
-    async def _copy(self, source: At, target: At) -> None:
+    async def _copy(self, source: TransferEnd, target: TransferEnd) -> None:
         marker = bytearray()
 
         async def keep(part: bytes | memoryview) -> None:
             marker.extend(part)
 
-        await self.stream(source.place, source.file(MARKER), keep)
+        await self.stream(source.access, source.file(MARKER), keep)
         try:
             manifest = Manifest.decode(bytes(marker))
         except ValueError as error:
@@ -180,7 +180,9 @@ class Transfers:
         batches = in_batches({**manifest.files, MARKER: len(marker)})
         await _run_all(self._copy_batches(batches, source, target) for _ in range(_MAX_PARALLEL))
 
-    async def _copy_batches(self, batches: Iterator[list[Piece]], source: At, target: At) -> None:
+    async def _copy_batches(
+        self, batches: Iterator[list[Piece]], source: TransferEnd, target: TransferEnd
+    ) -> None:
         for batch in batches:
             async with self._room:
                 data = await source.read(batch)
@@ -193,7 +195,7 @@ class Transfers:
 
     async def stream(
         self,
-        source: FilePlace,
+        source: FileAccess,
         path: str,
         sink: Callable[[bytes | memoryview], Awaitable[None]],
         offset: int = 0,

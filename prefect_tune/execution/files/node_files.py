@@ -12,7 +12,7 @@ from distributed.protocol import to_serialize
 from typing_extensions import override
 
 from prefect_tune.error import CheckpointUnreadable, StorageError, StorageUnavailable
-from prefect_tune.execution.files.chunked_copy import Contents, FilePlace
+from prefect_tune.execution.files.chunked_copy import Contents, FileAccess
 from prefect_tune.execution.files.confined_directory import ConfinedDirectory, FileStatus, Piece
 from prefect_tune.execution.protocol.reports import CheckpointRequest, CopyToDriver
 
@@ -115,8 +115,8 @@ def split(lengths: Sequence[int], data: bytes | memoryview) -> list[memoryview]:
 
 
 @dataclass(eq=False)
-class NodeClient(FilePlace):
-    """`FilePlace` for an experiment's directory on a node, used in the Dask client's event loop.
+class NodeClient(FileAccess):
+    """`FileAccess` for an experiment's directory on a node, used in the Dask client's event loop.
 
     Calls go through the scheduler, because a driver often cannot reach the workers directly. A call
     whose answer is lost is repeated until the caller gives up; all calls may be repeated safely.

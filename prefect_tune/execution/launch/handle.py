@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from prefect_tune.execution.protocol.frames import Kind, SocketChannel
+from prefect_tune.execution.protocol.frames import FrameKind, SocketChannel
 from prefect_tune.execution.protocol.helper_messages import ExitStatus
 from prefect_tune.execution.trial.process import send_end
 from prefect_tune.experiment.attempt import AttemptError
@@ -82,7 +82,7 @@ class AttemptHandle:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             send(self.pid, signum)
 
-    def leave_behind(self) -> None:
+    def disown_thread(self) -> None:
         """Count a thread as ended, because it cannot be killed; do nothing for a process.
 
         The thread continues until its next report, which fails.
@@ -181,7 +181,7 @@ def start_thread(
             with sock, contextlib.suppress(OSError):
                 channel = SocketChannel(sock)
                 hello = {"pid": os.getpid(), **node_identity()}
-                channel.send(Kind.HELLO, 0, json.dumps(hello).encode())
+                channel.send(FrameKind.HELLO, 0, json.dumps(hello).encode())
                 with contextlib.nullcontext() if output is None else copied_output(*output):
                     end = run_attempt(context, trainable, channel, own_process=False)
                 send_end(channel, end)

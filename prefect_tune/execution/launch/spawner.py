@@ -19,7 +19,7 @@ import cloudpickle
 from prefect_tune.error import ClusterError, InvalidTrainable
 from prefect_tune.execution.launch.handle import AttemptHandle, start_thread
 from prefect_tune.execution.launch.helper_process import HelperGone, Refused, ZygoteClient
-from prefect_tune.execution.protocol.frames import Kind, encode
+from prefect_tune.execution.protocol.frames import FrameKind, encode
 from prefect_tune.execution.protocol.helper_messages import (
     ExitStatus,
     LoadInfo,
@@ -179,7 +179,7 @@ class AttemptSpawner:
         else:
             self._zygote.close()
 
-    async def closed(self) -> None:
+    async def wait_closed(self) -> None:
         """Wait until the processes that `close` ends have ended."""
         if self._closing is not None:
             await asyncio.shield(self._closing)
@@ -221,7 +221,7 @@ class AttemptSpawner:
     async def _reuse_idle(self, request: StartRequest) -> _TrialProcess | None:
         """Send the attempt to an idle process and return it; None if there is none."""
         while (process := self._pop_idle(request.env)) is not None:
-            frame = encode(Kind.NEXT, 0, pickle.dumps(request))
+            frame = encode(FrameKind.NEXT, 0, pickle.dumps(request))
             try:
                 await asyncio.get_running_loop().sock_sendall(process.sock, frame)
             except OSError:  # the process has died meanwhile

@@ -102,7 +102,7 @@ class TrialAgent:
             experiment.close(patience=0)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_TEARDOWN_S):
-                await asyncio.gather(*(e.gone() for e in self._experiments.values()))
+                await asyncio.gather(*(e.wait_closed() for e in self._experiments.values()))
 
     async def leave(self, reason: str = "its worker is told to end") -> None:
         """Let all attempts checkpoint and end before the worker does, and wait for that."""
@@ -185,7 +185,7 @@ class TrialAgent:
             "hostname": socket.gethostname(),
             "places": import_places(),
             "shared": experiment.checkpoints.files is None,
-            "load": (experiment.load.told.held, experiment.load.told.obstacle),
+            "load": (experiment.load.reported.held, experiment.load.reported.obstacle),
         }
 
     async def write_data(self, experiment_id: str, offset: int, data: bytes) -> dict[str, Any]:
@@ -201,7 +201,7 @@ class TrialAgent:
         experiment = self._experiments.pop(experiment_id, None)
         if experiment is not None:
             experiment.close()
-            await experiment.gone()
+            await experiment.wait_closed()
 
     def expected_s(self, experiment_id: str) -> float:
         """Return how long an attempt is expected to run, which Dask needs for adaptive clusters."""

@@ -22,7 +22,7 @@ from prefect_tune.execution.node.memory_guard import MemoryShare
 from prefect_tune.execution.protocol.frames import (
     RECEIVE_BYTES,
     FrameBuffer,
-    Kind,
+    FrameKind,
     decode_checkpoint,
     encode,
     encode_decision,
@@ -127,7 +127,7 @@ class RunningAttempt:
     def leave(self) -> None:
         """Ask the trial to checkpoint and end, because its worker is about to end."""
         self._is_leaving = True
-        self._tell(encode(Kind.LEAVE, 0, b""))
+        self._tell(encode(FrameKind.LEAVE, 0, b""))
 
     def abandon(self, reason: str = "its worker has ended the trials of the experiment") -> None:
         """Kill the attempt now, and report it as lost."""
@@ -153,7 +153,7 @@ class RunningAttempt:
 
     def _end_by_force(self) -> None:
         self._kill()
-        self.handle.leave_behind()
+        self.handle.disown_thread()
 
     def _escalate_after(self, delay: float, step: Callable[[], None]) -> None:
         if self._timer is not None:
@@ -188,11 +188,11 @@ class RunningAttempt:
         lines: list[bytes] = []
         first = 0
         for kind, seq, payload in self._buffer.feed(data):
-            if kind == Kind.RESULT or kind == Kind.RESULT_AWAITING:
+            if kind == FrameKind.RESULT or kind == FrameKind.RESULT_AWAITING:
                 if not lines:
                     first = seq
                 lines.append(payload)
-                if kind == Kind.RESULT_AWAITING:
+                if kind == FrameKind.RESULT_AWAITING:
                     self.outbox.put_results(self.key, first, lines, True)
                     lines = []
             else:
@@ -205,28 +205,28 @@ class RunningAttempt:
         return True
 
     def _handle_frame(self, kind: int, seq: int, payload: bytes) -> None:
-        if kind == Kind.HELLO:
+        if kind == FrameKind.HELLO:
             self.outbox.put(ProcessStarted(self.key, **json.loads(payload)))
-        elif kind == Kind.LOG:
+        elif kind == FrameKind.LOG:
             self.outbox.put(TrialLog(*self.key, payload), urgent=False, nbytes=len(payload))
-        elif kind == Kind.ANNOUNCED:
+        elif kind == FrameKind.ANNOUNCED:
             announced = CheckpointAnnounced(self.key, json.loads(payload))
             self.outbox.put(announced, urgent=False)
-        elif kind == Kind.CHECKPOINT:
-            tell_uploaded = functools.partial(self._tell, encode(Kind.UPLOADED, 0, b""))
+        elif kind == FrameKind.CHECKPOINT:
+            tell_uploaded = functools.partial(self._tell, encode(FrameKind.UPLOADED, 0, b""))
             self.checkpoints.hand_over(*decode_checkpoint(payload), tell_uploaded)
-        elif kind in (Kind.CALL, Kind.END_CALL):
+        elif kind in (FrameKind.CALL, FrameKind.END_CALL):
             call = self._loop.create_task(self._carry_out(kind, seq, payload))
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
-        elif kind == Kind.ENDED:
+        elif kind == FrameKind.ENDED:
             end = json.loads(payload)
             self._end = Outcome(end["outcome"])
             if end["waits"]:
                 self.handle.over.set_result(None)
             else:
                 self._escalate_after(LINGER_S, self._kill)
-        elif kind == Kind.FAILED:
+        elif kind == FrameKind.FAILED:
             self._end = pickle.loads(payload)
             self._escalate_after(LINGER_S, self._kill)
 
@@ -238,7 +238,7 @@ class RunningAttempt:
             self.abandon(str(error))
             return
         if ended:
-            self._tell(encode(Kind.CALL_ENDED, number, ended))
+            self._tell(encode(FrameKind.CALL_ENDED, number, ended))
 
     # -- frames to the trial ----------------------------------------------------------------------
 

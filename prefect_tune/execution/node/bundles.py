@@ -26,7 +26,7 @@ from prefect_tune.execution.launch.spawner import AttemptSpawner
 from prefect_tune.execution.node.gpu_allocator import GpuAllocator
 from prefect_tune.execution.node.memory_guard import MemoryGuard
 from prefect_tune.execution.node.pending_attempt import AttemptCancelled, unless_set
-from prefect_tune.execution.protocol.frames import RECEIVE_BYTES, FrameBuffer, Kind
+from prefect_tune.execution.protocol.frames import RECEIVE_BYTES, FrameBuffer, FrameKind
 from prefect_tune.execution.protocol.requests import CALL, END_CALL, RESERVED
 from prefect_tune.execution.trial.native_threads import OMP
 from prefect_tune.experiment.attempt import AttemptError, AttemptKey
@@ -118,7 +118,7 @@ class NodeBundles:
 
     @property
     def reserved_for_others(self) -> list[asyncio.Event]:
-        """For each attempt of another node that has bundles here: what is set at its end."""
+        """Events that are set at the ends of attempts of other nodes which have bundles here."""
         return [
             bundles.over
             for bundles in self._bundles.values()
@@ -222,7 +222,7 @@ class NodeBundles:
         place, _, call = payload.partition(b"\n")
         bundle = int(place)
         node = launch.others[bundle - 1].node if bundle else launch.node
-        if kind == Kind.END_CALL:
+        if kind == FrameKind.END_CALL:
             await self._ask(node, launch, END_CALL, number=number)
             return b""
         asking = self._ask(node, launch, CALL, bundle=bundle, number=number, call=call)
@@ -317,6 +317,6 @@ async def _read_outcome(handle: AttemptHandle) -> bytes | None:
     with contextlib.suppress(OSError):  # as good as the end of the stream
         while data := await loop.sock_recv(handle.sock, RECEIVE_BYTES):
             for frame in buffer.feed(data):
-                if frame.kind in (Kind.RETURNED, Kind.FAILED):
-                    ended = (b"1" if frame.kind == Kind.RETURNED else b"0") + frame.payload
+                if frame.kind in (FrameKind.RETURNED, FrameKind.FAILED):
+                    ended = (b"1" if frame.kind == FrameKind.RETURNED else b"0") + frame.payload
     return ended

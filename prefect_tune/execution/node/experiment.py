@@ -116,7 +116,7 @@ class NodeExperiment:
             env, directory, spawner, gpus, self._guard, worker.contact_address, call_node
         )
         self._watches: list[asyncio.Task[None]] = []
-        self._wound_up: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     @property
     def expected_s(self) -> float:
@@ -125,8 +125,8 @@ class NodeExperiment:
 
     @property
     def closed(self) -> bool:
-        """True once the experiment is closed on this node."""
-        return self._wound_up is not None
+        """True once `close` has been called; attempts and uploads may still be ending."""
+        return self._closing is not None
 
     async def open(self) -> None:
         """Import the trainable and start to watch lease, load and memory.
@@ -200,8 +200,8 @@ class NodeExperiment:
                         self._attempts.values()
                     )  # does not cancel them, unlike `gather`
                 await asyncio.gather(*(over.wait() for over in self.bundles.reserved_for_others))
-                await asyncio.gather(*(attempt.checkpoints.uploaded() for attempt in running))
-                await self._outbox.delivered()
+                await asyncio.gather(*(attempt.checkpoints.wait_uploaded() for attempt in running))
+                await self._outbox.wait_delivered()
 
     def _take_back(self, key: AttemptKey) -> None:
         """Report an attempt that Dask has not started as unstarted, and ignore a later start."""
@@ -340,7 +340,7 @@ class NodeExperiment:
         Args:
             patience: Seconds to wait for uploads.
         """
-        if self._wound_up is not None:
+        if self._closing is not None:
             return
         for watch in self._watches:
             if watch is not asyncio.current_task():
@@ -351,20 +351,20 @@ class NodeExperiment:
             attempt.abandon()
         self.bundles.close()
         self._spawner.close()
-        self._wound_up = asyncio.get_running_loop().create_task(self._wind_up(patience))
+        self._closing = asyncio.get_running_loop().create_task(self._finish_closing(patience))
         self._outbox.wake()
 
-    async def gone(self) -> None:
+    async def wait_closed(self) -> None:
         """Wait until the experiment is completely closed on this node."""
-        if self._wound_up is not None:
-            await asyncio.shield(self._wound_up)
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
 
-    async def _wind_up(self, patience: float) -> None:
+    async def _finish_closing(self, patience: float) -> None:
         if self._attempts:
             # Killed processes end soon. A thread ends at its next report, which may never come.
             await asyncio.wait(self._attempts.values(), timeout=_END_S)
         self._tail.close()
-        await self._spawner.closed()
+        await self._spawner.wait_closed()
         await self.checkpoints.close(patience)
         await asyncio.to_thread(self._directory.remove)
 

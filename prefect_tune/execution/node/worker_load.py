@@ -1,4 +1,4 @@
-"""Measures what other tasks on a Dask worker keep an experiment's attempts from starting.
+"""Measures the resources of a Dask worker that tasks other than an experiment's attempts hold.
 
 Dask assigns tasks by the resources that a worker declares, so a task pinned to a worker waits
 there for other tasks to end. The coordinator must know this before it launches an attempt there.
@@ -26,7 +26,7 @@ _PATIENCE_S = 20.0
 
 
 def load_of(worker: Worker, experiment_id: str) -> WorkerLoad:
-    """Return what other tasks hold on a worker; runs in the worker's event loop."""
+    """Return the resources that other tasks hold on a worker; runs in the worker's event loop."""
     state = worker.state
     in_threads = _others(state.executing, experiment_id)
     held: dict[str, float] = {}
@@ -38,14 +38,16 @@ def load_of(worker: Worker, experiment_id: str) -> WorkerLoad:
         # Without declared CPUs a worker has one per thread, and each task uses one.
         held[CPU] = float(len(in_threads))
     held = {name: round(amount, 3) for name, amount in held.items()}
-    return WorkerLoad({n: a for n, a in held.items() if a}, _obstacle(worker, len(in_threads)))
+    return WorkerLoad(
+        {n: a for n, a in held.items() if a}, _why_paused_or_full(worker, len(in_threads))
+    )
 
 
 def _others(tasks: Iterable[TaskState], experiment_id: str) -> list[TaskState]:
     return [task for task in tasks if not is_attempt_of(task.key, experiment_id)]
 
 
-def _obstacle(worker: Worker, in_threads: int) -> str:
+def _why_paused_or_full(worker: Worker, in_threads: int) -> str:
     if worker.status == Status.paused:
         return "Dask has paused this worker, because it uses too much of its memory limit"
     if worker.status != Status.running:
@@ -75,48 +77,48 @@ class LoadWatch:
         self._avoid_until = 0.0
         self._leaving = ""
         #: The load that was reported last.
-        self.told = self._look()
+        self.reported = self._measure()
 
     async def run(self) -> None:
         """Check the load periodically until cancelled."""
-        last = self.told
+        last = self.reported
         while True:
             await asyncio.sleep(_PERIOD_S)
-            now = self._look()
+            now = self._measure()
             # A very short task is no obstacle.
             if now == last or not now.obstacle:
-                self._say(now)
+                self._report(now)
             last = now
 
     def leave(self, reason: str) -> None:
-        """Let nothing start any more, for a reason; "" lets attempts start again."""
+        """Keep attempts from starting, for a reason; "" lets them start again."""
         self._leaving = reason
-        self._say(self._look())
+        self._report(self._measure())
 
     def would_start(self, constraint: Mapping[str, float], waited_s: float) -> bool:
-        """Return True to keep waiting for Dask to start a task; else report the load.
+        """Return True if Dask is likely to start a waiting task soon; else report the load.
 
         Args:
             constraint: The resources that the task needs.
             waited_s: Seconds that the task has waited.
         """
-        now = self._look()
+        now = self._measure()
         free = self._worker.state.available_resources
         if not now.obstacle and all(free.get(n, 0.0) >= a for n, a in constraint.items()):
             if waited_s < _PATIENCE_S:
                 return True
             # For example, another user's task with other resources may precede it in the queue.
             self._avoid_until = time.monotonic() + _AVOIDED_S
-            now = self._look()
-        self._say(now)
+            now = self._measure()
+        self._report(now)
         return False
 
-    def _say(self, now: WorkerLoad) -> None:
-        if now != self.told:
-            self.told = now
+    def _report(self, now: WorkerLoad) -> None:
+        if now != self.reported:
+            self.reported = now
             self._tell(now)
 
-    def _look(self) -> WorkerLoad:
+    def _measure(self) -> WorkerLoad:
         now = load_of(self._worker, self._experiment_id)
         if self._leaving:
             return replace(now, obstacle=self._leaving)

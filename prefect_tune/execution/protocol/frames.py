@@ -25,7 +25,7 @@ RECEIVE_BYTES = 1 << 18
 _CUT = "the agent of this node has closed the connection"
 
 
-class Kind(IntEnum):
+class FrameKind(IntEnum):
     """Type of a frame, with its payload in brackets."""
 
     HELLO = 1  #: the process starts user code [JSON: pid, hostname, node_ip]
@@ -66,7 +66,7 @@ def encode_decision(decision: Decision) -> bytes:
         "thresholds": decision.run_until.thresholds,
         "every_result": decision.run_until.every_result,
     }
-    return encode(Kind.DECISION, decision.seq, orjson.dumps(body))
+    return encode(FrameKind.DECISION, decision.seq, orjson.dumps(body))
 
 
 def decode_decision(frame: Frame) -> Decision:
@@ -144,18 +144,18 @@ class SocketChannel:
         self._is_cut = False
         self.is_leaving = False
 
-    def send(self, kind: Kind, seq: int, payload: bytes) -> None:
+    def send(self, kind: FrameKind, seq: int, payload: bytes) -> None:
         """Send one frame; blocks while the agent is behind (back-pressure)."""
         with self._sending:  # threads of user code may log
             self._sock.sendall(encode(kind, seq, payload))
 
     def send_result(self, seq: int, report: bytes, awaiting: bool) -> None:
         """Send one report, as `encode_report` encodes it."""
-        self.send(Kind.RESULT_AWAITING if awaiting else Kind.RESULT, seq, report)
+        self.send(FrameKind.RESULT_AWAITING if awaiting else FrameKind.RESULT, seq, report)
 
     def wait_decision(self) -> Decision:
         """Block until the next decision arrives."""
-        self._until(lambda: bool(self._decisions))
+        self._receive_until(lambda: bool(self._decisions))
         return self._decisions.pop(0)
 
     def poll_decision(self) -> Decision | None:
@@ -166,20 +166,20 @@ class SocketChannel:
 
     def send_log(self, line: bytes) -> None:
         """Send a line for the trial's log; may be called in any thread."""
-        self.send(Kind.LOG, 0, line)
+        self.send(FrameKind.LOG, 0, line)
 
     def announce_checkpoint(self, iteration: int) -> None:
         """Announce that a checkpoint of this iteration is being written."""
-        self.send(Kind.ANNOUNCED, 0, b"%d" % iteration)
+        self.send(FrameKind.ANNOUNCED, 0, b"%d" % iteration)
 
     def send_checkpoint(self, seq: int, name: str, line: bytes) -> None:
         """Hand over a complete checkpoint in the trial directory."""
         self._handed_over += 1
-        self.send(Kind.CHECKPOINT, seq, encode_checkpoint(name, line))
+        self.send(FrameKind.CHECKPOINT, seq, encode_checkpoint(name, line))
 
     def wait_uploaded(self, pending: int) -> None:
         """Block until at most `pending` checkpoints are still uploading."""
-        self._until(lambda: self._handed_over - self._uploaded <= pending)
+        self._receive_until(lambda: self._handed_over - self._uploaded <= pending)
 
     def wait_next(self) -> bytes:
         """Block until the agent sends another trial for this process, and return the request.
@@ -190,7 +190,7 @@ class SocketChannel:
             ConnectionError: If there is no further trial, or the agent is gone.
         """
         self._wanted = None
-        self._until(lambda: self._wanted is not None)
+        self._receive_until(lambda: self._wanted is not None)
         request, self._wanted = self._wanted or b"", None
         self._decisions.clear()
         self.is_leaving = False
@@ -205,26 +205,26 @@ class SocketChannel:
             # It may end while the trial does something else.
             self._reader = threading.Thread(target=self._read, name="trial-workers", daemon=True)
             self._reader.start()
-        self.send(Kind.CALL, self._number, b"%d\n" % bundle + call)
+        self.send(FrameKind.CALL, self._number, b"%d\n" % bundle + call)
         return self._number
 
     def end_call(self, bundle: int, number: int) -> None:
         """End a function in a bundle; may be called in any thread."""
-        self.send(Kind.END_CALL, number, b"%d\n" % bundle)
+        self.send(FrameKind.END_CALL, number, b"%d\n" % bundle)
 
-    def _until(self, there: Callable[[], bool]) -> None:
-        """Receive frames until `there` returns True.
+    def _receive_until(self, condition: Callable[[], bool]) -> None:
+        """Receive frames until `condition` returns True.
 
         Raises:
             ConnectionError: If the agent is gone.
         """
-        while not there():
+        while not condition():
             if self._reader is None:
                 self._receive()
                 continue
             with self._arrived:
-                self._arrived.wait_for(lambda: there() or self._is_cut)
-            if not there():
+                self._arrived.wait_for(lambda: condition() or self._is_cut)
+            if not condition():
                 raise ConnectionError(_CUT)
 
     def _read(self) -> None:
@@ -245,13 +245,13 @@ class SocketChannel:
         if not data:
             raise ConnectionError(_CUT)
         for frame in self._buffer.feed(data):
-            if frame.kind == Kind.NEXT:
+            if frame.kind == FrameKind.NEXT:
                 self._wanted = frame.payload
-            elif frame.kind == Kind.UPLOADED:
+            elif frame.kind == FrameKind.UPLOADED:
                 self._uploaded += 1
-            elif frame.kind == Kind.LEAVE:
+            elif frame.kind == FrameKind.LEAVE:
                 self.is_leaving = True
-            elif frame.kind == Kind.CALL_ENDED:
+            elif frame.kind == FrameKind.CALL_ENDED:
                 self._calls.pop(frame.seq)(frame.payload[:1] == b"1", frame.payload[1:])
             else:
                 self._decisions.append(decode_decision(frame))

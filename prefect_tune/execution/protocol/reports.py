@@ -151,7 +151,7 @@ class NodeWarning:
 
 @dataclass(frozen=True, slots=True)
 class NodeLeaving:
-    """This node is about to end, for this reason; its attempts checkpoint."""
+    """Report that this node is about to end, with the reason; its attempts checkpoint and end."""
 
     reason: str
 
@@ -262,8 +262,8 @@ class Outbox:
             self._pending.append(ResultBatch(key, first_seq, results, awaiting))
         self._send(awaiting or self._bytes >= _SEND_BYTES or self.full)
 
-    async def delivered(self) -> None:
-        """Wait until the driver knows everything."""
+    async def wait_delivered(self) -> None:
+        """Wait until the driver has acknowledged all reports."""
         while self._pending or self._sent:
             arrived = asyncio.Event()
             (self._arrived if self._pending else self._sent_arrived).append(arrived.set)

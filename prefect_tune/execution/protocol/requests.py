@@ -66,7 +66,7 @@ class Abandon(AttemptCommand):
 
 @message(frozen=True, slots=True)
 class Leave(AttemptCommand):
-    """Have an attempt checkpoint and end: a node that has a bundle of it is about to end.
+    """Request that an attempt checkpoints and ends, because a node with its bundle is about to end.
 
     Attributes:
         node: Address of the node that it runs on.

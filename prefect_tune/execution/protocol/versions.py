@@ -1,4 +1,4 @@
-"""Compares the versions of the driver and of nodes, and asks who answers at all."""
+"""Compares the versions of the driver and of nodes, and finds workers that do not answer."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def check_scheduler(client: Any) -> None:
 
 
 async def ask_workers(scheduler: Any, addresses: Iterable[str], operation: str) -> dict[str, Any]:
-    """Ask workers for the same; None stands for the reply of one that does not answer.
+    """Call an operation of several workers; return replies by address, None for no reply.
 
     Args:
         scheduler: The client's scheduler stub.

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from prefect_tune.coordinator.events import Outcome
-from prefect_tune.execution.protocol.frames import Kind, SocketChannel
+from prefect_tune.execution.protocol.frames import FrameKind, SocketChannel
 from prefect_tune.execution.protocol.helper_messages import StartRequest
 from prefect_tune.execution.trial.native_threads import resize_loaded_pools
 from prefect_tune.execution.trial.process_groups import TRIAL_PROCESS
@@ -109,7 +109,7 @@ def _run(
     if request.is_call:
         returned, payload = run_call(request.context, os.path.dirname(request.stdout), load)
         _flush()
-        channel.send(Kind.RETURNED if returned else Kind.FAILED, 0, payload)
+        channel.send(FrameKind.RETURNED if returned else FrameKind.FAILED, 0, payload)
         return 0 if returned else FAILED_EXIT_CODE
 
     def on_sigterm(_signum: int, _frame: object) -> None:
@@ -118,7 +118,7 @@ def _run(
             raise TrialTerminated
         session.terminate()
 
-    channel.send(Kind.HELLO, 0, json.dumps({"pid": os.getpid(), **node_identity()}).encode())
+    channel.send(FrameKind.HELLO, 0, json.dumps({"pid": os.getpid(), **node_identity()}).encode())
     signal.signal(signal.SIGTERM, on_sigterm)
     try:
         trainable = load()  # first, because the context may contain objects of its modules
@@ -178,9 +178,9 @@ def send_end(channel: SocketChannel, end: Outcome | AttemptError, waits: bool = 
         waits: True if the process will wait for another trial.
     """
     if isinstance(end, Outcome):
-        channel.send(Kind.ENDED, 0, json.dumps({"outcome": end, "waits": waits}).encode())
+        channel.send(FrameKind.ENDED, 0, json.dumps({"outcome": end, "waits": waits}).encode())
         return 0
-    channel.send(Kind.FAILED, 0, pickle.dumps(end))
+    channel.send(FrameKind.FAILED, 0, pickle.dumps(end))
     return end.exit_code if end.exit_code is not None and end.exit_code > 0 else FAILED_EXIT_CODE
 
 

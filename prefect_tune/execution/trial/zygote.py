@@ -129,7 +129,7 @@ class Zygote:
         may_fork = request.start_method != "spawn"
         self._trainable = load_for_trials(request.source, for_forks=may_fork)
         if may_fork:
-            _import_what_follows()
+            _import_lazy_modules()
         self._info = choose_start_method(request.start_method)
         if self._info.method == "spawn":
             self._source_file = _file_with(request.source)
@@ -201,8 +201,8 @@ class Zygote:
         self._orphans.end_orphans(living=self._children)
 
 
-def _import_what_follows() -> None:
-    """Import for all trials what each would by the first use of a module that is imported here."""
+def _import_lazy_modules() -> None:
+    """Import modules that loaded libraries would import at their first use, in each trial anew."""
     for module, follows in _FOLLOWS.items():
         if module in sys.modules:
             # Trials that need it get the error.

@@ -80,7 +80,9 @@ def create_automations(options: AutomationOptions | None = None) -> list[Automat
         InvalidArgument: On impossible options.
     """
     options = options or AutomationOptions()
-    wanted = [_notice(options)] + ([_resume(options)] if options.resume else [])
+    wanted = [_crash_automation(options)] + (
+        [_resume_automation(options)] if options.resume else []
+    )
     with get_client(sync_client=True) as client:
         known = {automation.name: automation for automation in _installed(client)}
         for automation in wanted:
@@ -111,7 +113,7 @@ def delete_automations() -> list[str]:
     return [automation.name for automation in installed]
 
 
-def _notice(options: AutomationOptions) -> AutomationCore:
+def _crash_automation(options: AutomationOptions) -> AutomationCore:
     return AutomationCore(
         name=NOTICE,
         description=(
@@ -136,7 +138,7 @@ def _notice(options: AutomationOptions) -> AutomationCore:
     )
 
 
-def _resume(options: AutomationOptions) -> AutomationCore:
+def _resume_automation(options: AutomationOptions) -> AutomationCore:
     counts = [str(count) for count in range(1, options.max_runs)]
     return AutomationCore(
         name=RESUME,

@@ -66,9 +66,9 @@ class FlowWatch:
         self._told = False
         self.out_of_time = False
         if flow is not None and flow.flow_run is not None and flow.flow is not None:
-            self._limit("flow run", flow.flow.timeout_seconds, flow.flow_run.state)
+            self._add_limit("flow run", flow.flow.timeout_seconds, flow.flow_run.state)
         if task is not None:
-            self._limit("task run", task.task.timeout_seconds, task.task_run.state)
+            self._add_limit("task run", task.task.timeout_seconds, task.task_run.state)
 
     def __call__(self, coordinator: Coordinator) -> None:
         """Check after each batch of events whether the flow run or task ends."""
@@ -92,7 +92,7 @@ class FlowWatch:
             while time.monotonic() < deadline:
                 time.sleep(_STEP_S)
 
-    def _limit(self, what: str, seconds: float | None, state: State | None) -> None:
+    def _add_limit(self, what: str, seconds: float | None, state: State | None) -> None:
         if seconds is not None and state is not None and isinstance(state.timestamp, datetime):
             self._limits.append((state.timestamp.timestamp() + seconds, what))
 
@@ -130,7 +130,7 @@ class SuspensionWatch:
         self.suspended = False
 
     def __call__(self, coordinator: Coordinator) -> None:
-        """Look for the mark after each batch of events, which costs nothing."""
+        """End the sweep if its flow run has been suspended; called after each batch of events."""
         if self.suspended or self._request is None or not self._request.is_requested():
             return
         self.suspended = True
@@ -143,7 +143,7 @@ class SuspensionWatch:
         )
 
 
-def shield(context: contextvars.Context) -> None:
+def hide_suspension(context: contextvars.Context) -> None:
     """Hide a suspension from the task engines that run in a context."""
     current = context.run(FlowRunContext.get)
     if current is not None:

@@ -44,8 +44,8 @@ _CALLERS = "the arguments of the task or flow"
 
 
 @dataclass(frozen=True, slots=True)
-class _Record:
-    """Record of a call.
+class _CallRecord:
+    """Content of the file that records a call.
 
     Attributes:
         begun: The experiment of the call.
@@ -64,7 +64,7 @@ class _Record:
         return json.dumps({"format": _FORMAT, **body.pop("begun"), **body}).encode()
 
     @classmethod
-    def decode(cls, record: bytes | None) -> _Record | None:
+    def decode(cls, record: bytes | None) -> _CallRecord | None:
         if record is None:
             return None
         try:
@@ -78,7 +78,7 @@ class _Record:
             return None
 
 
-class _Numbers:
+class _CallNumbers:
     """Numbers of equal calls in one execution of a flow run.
 
     A task or subflow that is retried by itself gets the numbers that it had before.
@@ -88,10 +88,10 @@ class _Numbers:
         self._lock = threading.Lock()
         self._calls: Counter[tuple[Any, ...]] = Counter()
         self._runs: defaultdict[tuple[Any, ...], list[str]] = defaultdict(list)
-        self._taken: defaultdict[tuple[Any, ...], list[Any]] = defaultdict(list)
+        self._assigned: defaultdict[tuple[Any, ...], list[Any]] = defaultdict(list)
 
-    def take(self, flow: FlowIdentity, key: str) -> int:
-        """Return the number, from 1, of a call that is made now.
+    def assign(self, flow: FlowIdentity, key: str) -> int:
+        """Give a call that is made now its number, from 1, among equal calls.
 
         Args:
             flow: The surrounding flow run.
@@ -110,25 +110,25 @@ class _Numbers:
                 address = (*address, caller[-1], run.execution)
             self._calls[address] += 1
             call = (*caller, self._calls[address])
-            taken = self._taken[execution]
-            if call not in taken:
-                taken.append(call)
-            return taken.index(call) + 1
+            assigned = self._assigned[execution]
+            if call not in assigned:
+                assigned.append(call)
+            return assigned.index(call) + 1
 
-    def skip(self, flow: FlowIdentity, key: str, number: int) -> int:
-        """Return another number, because this one is that of a call in another process."""
+    def reassign(self, flow: FlowIdentity, key: str, number: int) -> int:
+        """Give a call another number, because a call in another process has this one."""
         with self._lock:
-            taken = self._taken[flow.root_id, flow.root_run_count, key]
-            call = taken[number - 1]
-            taken[number - 1] = None
-            taken.append(call)
-            return len(taken)
+            assigned = self._assigned[flow.root_id, flow.root_run_count, key]
+            call = assigned[number - 1]
+            assigned[number - 1] = None
+            assigned.append(call)
+            return len(assigned)
 
 
-_numbers = _Numbers()
+_numbers = _CallNumbers()
 
 
-class FlowRunMemory:
+class StoredRerunRecord:
     """Record of one call of `run` or `Tuner.fit` inside a flow run.
 
     Implements `prefect_tune.engine.setup.request.RerunRecord`.
@@ -159,14 +159,14 @@ class FlowRunMemory:
         named = [sweep.trainable, *([] if sweep.name is None else [sweep.name])]
         short = safe_name("-".join(named))[:_LONGEST_KEY]
         key = f"{short}-{content_digest(self._parts)}"
-        number = _numbers.take(self._flow, key)
+        number = _numbers.assign(self._flow, key)
         directory = posixpath.join(DIRECTORY, self._flow.root_id)
         while True:
             self._file = posixpath.join(directory, f"{key}-{number}.json")
-            record = _Record.decode(store.read(self._file))
+            record = _CallRecord.decode(store.read(self._file))
             if record is None or not self._is_of_another_process(record):
                 break
-            number = _numbers.skip(self._flow, key, number)
+            number = _numbers.reassign(self._flow, key, number)
         self._begun = None if record is None else record.begun
         if self._begun is not None:
             run_log().info(
@@ -179,7 +179,7 @@ class FlowRunMemory:
             self._log_difference(store, directory, short, sweep.trainable)
         return self._begun
 
-    def _is_of_another_process(self, record: _Record) -> bool:
+    def _is_of_another_process(self, record: _CallRecord) -> bool:
         """Return True if another task or subflow made the call in this execution of the flow run.
 
         Calls of this process have other numbers.
@@ -192,7 +192,7 @@ class FlowRunMemory:
         for file in sorted(store.sizes(directory)):
             if not file.startswith(f"{short}-"):
                 continue
-            record = _Record.decode(store.read(posixpath.join(directory, file)))
+            record = _CallRecord.decode(store.read(posixpath.join(directory, file)))
             if record is None or record.execution == self._flow.root_run_count:
                 continue
             changed = [what for what in self._parts if record.parts.get(what) != self._parts[what]]
@@ -258,15 +258,15 @@ class FlowRunMemory:
         if self._store is None:  # `resume=False`: this sweep begins anew each time
             return
         self._begun = begun
-        record = _Record(begun, self._flow.root_run_count, self._caller, self._parts)
+        record = _CallRecord(begun, self._flow.root_run_count, self._caller, self._parts)
         self._store.write(self._file, record.encode())
 
 
-def flow_run_memory(lease_s: float) -> FlowRunMemory | None:
+def make_rerun_record(lease_s: float) -> StoredRerunRecord | None:
     """Return the record of a sweep that begins now; None outside flow runs.
 
     Args:
         lease_s: Seconds after which a silent process is taken for dead.
     """
     flow = current_flow_identity()
-    return None if flow is None else FlowRunMemory(flow, patience_s=2 * lease_s)
+    return None if flow is None else StoredRerunRecord(flow, patience_s=2 * lease_s)

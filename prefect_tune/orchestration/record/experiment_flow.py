@@ -93,7 +93,7 @@ def run_experiment_in_flow(
         if flow is not None:
             take_over_experiment(experiment.directory, UUID(flow.flow_run_id), setup.name)
         _apply_tag_limits(experiment)
-        record = _Record(experiment, flow, earlier, begun)
+        record = _SweepRecorder(experiment, flow, earlier, begun)
         heartbeat = Heartbeat(flow, setup.settings.heartbeat_s)
         suspension = SuspensionWatch(experiment.inbox, heartbeat.end)
         ending = Conclusion(Ending.INTERRUPTED, "ended by force")
@@ -162,7 +162,7 @@ def describe(setup: ExperimentSetup) -> dict[str, Any]:
     }
 
 
-class _Record:
+class _SweepRecorder:
     """Makes the artifacts, news and final state of the flow run from the trials.
 
     Made when the sweep begins in the flow run, which it tells.

@@ -22,7 +22,7 @@ from prefect_tune.coordinator.events import AttemptEnded, Outcome
 from prefect_tune.execution.base import Executor, TrialPlace
 from prefect_tune.experiment.attempt import AttemptKey
 from prefect_tune.orchestration.control.current_flow import forget_tags
-from prefect_tune.orchestration.control.flow_watch import shield
+from prefect_tune.orchestration.control.flow_watch import hide_suspension
 from prefect_tune.orchestration.logs import RunLog, run_log
 from prefect_tune.orchestration.prefect_internals import set_context
 from prefect_tune.orchestration.record.task_run_logs import TaskRunLogs
@@ -61,7 +61,7 @@ class RetryLog:
         """
         reason = self._failures.pop(launch.trial_id, None)
         if reason is not None:
-            self._say(launch, reason)
+            self._log_retry(launch, reason)
         ended.add_done_callback(self._remember_failure)
 
     def _remember_failure(self, ended: Future[AttemptEnded]) -> None:
@@ -74,7 +74,7 @@ class RetryLog:
         why = f": {event.error}" if event.error is not None else ""
         self._failures[event.trial_id] = f"{how}{why}"[:_LONGEST_REASON]
 
-    def _say(self, launch: Launch, reason: str) -> None:
+    def _log_retry(self, launch: Launch, reason: str) -> None:
         self._lines += 1
         if self._lines <= _MOST_LINES:
             self._log.warning(
@@ -126,7 +126,7 @@ class PrefectLauncher:
         # The coordinator's transaction would keep every trial's engine alive until its end, for a
         # rollback that trials do not have.
         set_context(self._context, BaseTransaction, None)
-        shield(self._context)
+        hide_suspension(self._context)
         forget_tags(self._context)
         self._retries = RetryLog(run_log())
         flow = FlowRunContext.get()

@@ -20,8 +20,8 @@ from prefect.settings import (
 
 from prefect_tune.error import PrefectUnavailable
 from prefect_tune.orchestration.prefect_internals import server_of_prefect
+from prefect_tune.orchestration.server.directory import ServerSettings
 from prefect_tune.orchestration.server.embedded import EmbeddedServer, process_server
-from prefect_tune.orchestration.server.place import ServerSettings
 
 _ANSWER_SECONDS = 5.0
 _UNAUTHORIZED = (401, 403)
@@ -124,7 +124,7 @@ def check_lasting_server() -> str:
 
 
 def settings_of_server() -> ServerSettings:
-    """Return the settings in force that make an embedded server what it is."""
+    """Return the settings in force that decide which embedded server this process uses."""
     settings = get_current_settings()
     server = settings.server
     secrets = (server.database.connection_url, server.api.auth_string)

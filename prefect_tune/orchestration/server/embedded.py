@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prefect_tune.error import PrefectUnavailable
-from prefect_tune.orchestration.server.place import ServerPlace, ServerSettings
+from prefect_tune.orchestration.server.directory import ServerDirectory, ServerSettings
 from prefect_tune.orchestration.server.without_prefect import ConfiguredServer, known_server
 
 _logger = logging.getLogger("prefect_tune")
@@ -71,13 +71,13 @@ class EmbeddedServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._private: Path | None = None
         try:
-            self._place = ServerPlace(settings.directory)
+            self._directory = ServerDirectory(settings.directory)
             self._port, self._control = self._join_or_start()
         except OSError as error:
             # The home is not writable, or its file system has no locks.
             _logger.debug("The embedded Prefect server is not shared: %s", error)
             self._private = Path(tempfile.mkdtemp(prefix="prefect_tune_server_"))
-            self._place = ServerPlace(self._private)
+            self._directory = ServerDirectory(self._private)
             self._port, self._control = self._join_or_start()
         atexit.register(self.stop)
 
@@ -175,16 +175,16 @@ class EmbeddedServer:
         """Kill a server that nobody has used yet, which needs no orderly end."""
         if self._process is None:
             return
-        with contextlib.suppress(OSError), self._place.locked():
-            if not self._place.is_joined:
-                self._place.withdraw()
+        with contextlib.suppress(OSError), self._directory.locked():
+            if not self._directory.is_joined:
+                self._directory.withdraw()
                 self._process.kill()
                 self._process.wait()
 
     def _join_or_start(self) -> tuple[int, socket.socket]:
         """Return the port of the API, and a connection that keeps the server alive."""
-        with self._place.locked():
-            return self._place.join() or self._start()
+        with self._directory.locked():
+            return self._directory.join() or self._start()
 
     def _start(self) -> tuple[int, socket.socket]:
         with (
@@ -192,7 +192,7 @@ class EmbeddedServer:
             socket.create_server(("127.0.0.1", 0), backlog=128) as control,
         ):
             port, control_address = listener.getsockname()[1], control.getsockname()
-            announcement = self._place.announce(port, control_address[1])
+            announcement = self._directory.announce(port, control_address[1])
             try:
                 connection = socket.create_connection(control_address)
                 self._process = self._spawn(
@@ -205,9 +205,9 @@ class EmbeddedServer:
 
     def _spawn(self, port: int, fds: tuple[int, int], announcement: int) -> subprocess.Popen[bytes]:
         module = "prefect_tune.orchestration.server.process"
-        with open(os.open(self._place.log, _NEW_LOG, 0o600), "wb") as log:
+        with open(os.open(self._directory.log, _NEW_LOG, 0o600), "wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", module, str(self._place.directory), *map(str, fds)],
+                [sys.executable, "-m", module, str(self._directory.path), *map(str, fds)],
                 pass_fds=(*fds, announcement),
                 env=self._environment(port),
                 stdin=subprocess.DEVNULL,
@@ -233,7 +233,7 @@ class EmbeddedServer:
 
     def _last_lines(self) -> str:
         try:
-            lines = self._place.log.read_text(errors="replace").strip().splitlines()
+            lines = self._directory.log.read_text(errors="replace").strip().splitlines()
         except OSError:
             return ""
         return "\n" + "\n".join(lines[-_LOG_LINES:]) if lines else ""

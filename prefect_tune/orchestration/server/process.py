@@ -19,8 +19,8 @@ from pathlib import Path
 import uvicorn
 from prefect.server.api.server import create_app
 
+from prefect_tune.orchestration.server.directory import ServerDirectory
 from prefect_tune.orchestration.server.embedded import LONGEST_END
-from prefect_tune.orchestration.server.place import ServerPlace
 
 READY = b"ready"
 _SHUTDOWN_SECONDS = 5
@@ -30,11 +30,13 @@ _NICENESS = 5
 class _SharedServer(uvicorn.Server):
     """Server that tells its users when it is ready, and ends after the last of them."""
 
-    def __init__(self, config: uvicorn.Config, control: socket.socket, place: ServerPlace) -> None:
+    def __init__(
+        self, config: uvicorn.Config, control: socket.socket, directory: ServerDirectory
+    ) -> None:
         super().__init__(config)
         control.setblocking(False)
         self._control = control
-        self._place = place
+        self._directory = directory
         self._users: set[socket.socket] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -72,10 +74,10 @@ class _SharedServer(uvicorn.Server):
         """Return True if there is no other user; then nobody can join any more."""
         if len(self._users) > 1:
             return False
-        with contextlib.suppress(OSError), self._place.locked():  # the home may be gone
+        with contextlib.suppress(OSError), self._directory.locked():  # the home may be gone
             self._welcome()  # users that have joined before the lock was taken
             if len(self._users) == 1:
-                self._place.withdraw()
+                self._directory.withdraw()
         return len(self._users) == 1
 
 
@@ -87,15 +89,15 @@ def main(directory: str, listener_fd: int, control_fd: int) -> None:
         listener_fd: A bound and listening socket for the API.
         control_fd: A bound and listening socket for the users.
     """
-    place = ServerPlace(Path(directory))
-    with place.alone():
+    shared = ServerDirectory(Path(directory))
+    with shared.alone():
         config = uvicorn.Config(
             create_app(final=True),
             log_level="error",
             lifespan="on",
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         )
-        server = _SharedServer(config, socket.socket(fileno=control_fd), place)
+        server = _SharedServer(config, socket.socket(fileno=control_fd), shared)
         server.run(sockets=[socket.socket(fileno=listener_fd)])
 
 

@@ -15,7 +15,7 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
 
-from prefect_tune.orchestration.server.place import ServerSettings
+from prefect_tune.orchestration.server.directory import ServerSettings
 
 _API_URL = "PREFECT_API_URL"
 #: Variables of Prefect that do not decide which server a process uses, or are read here.
@@ -39,19 +39,19 @@ class ConfiguredServer:
 
     @property
     def alive(self) -> bool:
-        """True: whether it still answers is for Prefect's clients to see."""
+        """True without a check, because Prefect's clients report a server that does not answer."""
         return True
 
     @property
     def is_ready(self) -> bool:
-        """True."""
+        """True, because it has answered."""
         return True
 
 
 def known_server() -> ServerSettings | ConfiguredServer | None:
     """Return the settings of an embedded server, or the server that is configured and answers.
 
-    Return None if that can only be said with Prefect, or the server does not answer.
+    Return None if only Prefect could tell, or the server does not answer.
     """
     variables = _variables()
     if variables is None or not all(map(_HARMLESS.match, variables)):

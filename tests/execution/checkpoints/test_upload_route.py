@@ -20,7 +20,7 @@ from prefect_tune.coordinator.events import (
     CheckpointSaved,
     Outcome,
 )
-from prefect_tune.execution.checkpoints import upload_client as service
+from prefect_tune.execution.checkpoints import transfer_client as service
 from prefect_tune.execution.cluster.api import connect
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
 from prefect_tune.execution.node.entry import agent_of
@@ -453,5 +453,5 @@ def test_uploads_end_when_the_driver_is_gone(experiment, shaky, fault_proxy, fau
         run.executor._client.loop.add_callback(link.abandon)  # as if the driver were gone
         assert ends(pid)
         fault_proxy.come_back()
-        run.executor._client.sync(node.gone)
+        run.executor._client.sync(node.wait_closed)
         assert is_stored(fault_bucket, "trial_a/checkpoint_000001")

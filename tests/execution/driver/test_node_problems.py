@@ -10,7 +10,7 @@ from distributed import LocalCluster
 
 import prefect_tune as tune
 from prefect_tune.error import ClusterError
-from prefect_tune.execution.checkpoints.upload_process import OutageReport
+from prefect_tune.execution.checkpoints.transfer_process import OutageReport
 from prefect_tune.execution.driver.node_problems import StorageOutages, only_on_driver
 from prefect_tune.execution.protocol.reports import StorageOutage
 from prefect_tune.experiment.attempt import AttemptError

@@ -303,7 +303,7 @@ def test_uploads_of_a_lost_worker_are_settled(cluster, experiment, fault_bucket,
         assert run.until_ended("a").uploading == 1
         worker = client.run(os.getpid, workers=[node])[node]
         children = psutil.Process(worker).children()
-        (mover,) = [p.pid for p in children if "upload_process" in " ".join(p.cmdline())]
+        (mover,) = [p.pid for p in children if "transfer_process" in " ".join(p.cmdline())]
         os.kill(worker, signal.SIGKILL)
         failed = run.until(CheckpointFailed, "a")
         assert failed.path == "trial_a/checkpoint_000001"

@@ -15,8 +15,8 @@ from prefect_tune.checkpoint.manifest import MARKER, verify
 from prefect_tune.error import CheckpointUnreadable, StorageError, StorageUnavailable
 from prefect_tune.execution.files import node_files
 from prefect_tune.execution.files.chunked_copy import (
-    At,
     LocalDirectory,
+    TransferEnd,
     Transfers,
     in_batches,
     in_uncancelled_thread,
@@ -45,12 +45,16 @@ def driver(tmp_path):
 
 
 def pull(node, driver, timeout_s=60.0):
-    copy = Transfers(timeout_s).copy(At(node.there(), PATH), At(LocalDirectory(driver), PATH))
+    copy = Transfers(timeout_s).copy(
+        TransferEnd(node.there(), PATH), TransferEnd(LocalDirectory(driver), PATH)
+    )
     asyncio.run(copy)
 
 
 def push(node, driver):
-    copy = Transfers(60.0).copy(At(LocalDirectory(driver), PATH), At(node.there(), PATH))
+    copy = Transfers(60.0).copy(
+        TransferEnd(LocalDirectory(driver), PATH), TransferEnd(node.there(), PATH)
+    )
     asyncio.run(copy)
 
 
@@ -178,7 +182,9 @@ def test_a_cancelled_transfer_leaves_nothing(node, driver):
         half = asyncio.Event()
         node.trouble = lambda number, *_: half.set() if number > 2 else None
         here = LocalDirectory(driver)
-        task = asyncio.ensure_future(Transfers(60.0).copy(At(node.there(), PATH), At(here, PATH)))
+        task = asyncio.ensure_future(
+            Transfers(60.0).copy(TransferEnd(node.there(), PATH), TransferEnd(here, PATH))
+        )
         await half.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -209,8 +215,10 @@ def test_memory_is_bounded(node, driver):
     async def copy_all():
         transfers = Transfers(60.0, chunks=3)
         place = Counting(node.directory)
-        targets = [At(place, f"t{n}/checkpoint_000001") for n in range(3)]
-        await asyncio.gather(*(transfers.copy(At(place, PATH), target) for target in targets))
+        targets = [TransferEnd(place, f"t{n}/checkpoint_000001") for n in range(3)]
+        await asyncio.gather(
+            *(transfers.copy(TransferEnd(place, PATH), target) for target in targets)
+        )
 
     asyncio.run(copy_all())
     assert most == 3

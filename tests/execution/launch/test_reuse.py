@@ -13,7 +13,7 @@ import pytest
 import prefect_tune as tune
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.execution.launch.spawner import AttemptSpawner
-from prefect_tune.execution.protocol.frames import FrameBuffer, Kind, encode_decision
+from prefect_tune.execution.protocol.frames import FrameBuffer, FrameKind, encode_decision
 from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.decision import Action
 from prefect_tune.trainable.runtime.attempt import Decision
@@ -78,7 +78,7 @@ class Node:
 
     async def __aexit__(self, *_):
         self.spawner.close()
-        await self.spawner.closed()
+        await self.spawner.wait_closed()
 
     async def run(self, trial_id, gpus="", usable=True, **config):
         context = self.agent.context(
@@ -95,15 +95,15 @@ class Node:
             data = await loop.sock_recv(handle.sock, 1 << 16)
             assert data, "the process is gone"
             for frame in buffer.feed(data):
-                if frame.kind in (Kind.RESULT, Kind.RESULT_AWAITING):
+                if frame.kind in (FrameKind.RESULT, FrameKind.RESULT_AWAITING):
                     results.append(decode_line(frame.payload))
-                if frame.kind == Kind.RESULT_AWAITING:
+                if frame.kind == FrameKind.RESULT_AWAITING:
                     stop = encode_decision(Decision(frame.seq, Action.STOP))
                     await loop.sock_sendall(handle.sock, stop)
-                elif frame.kind == Kind.ENDED:
+                elif frame.kind == FrameKind.ENDED:
                     end = Outcome(json.loads(frame.payload)["outcome"])
                     handle.over.set_result(None)
-                elif frame.kind == Kind.FAILED:
+                elif frame.kind == FrameKind.FAILED:
                     end = pickle.loads(frame.payload)
         await handle.wait()
         handle.release(usable)

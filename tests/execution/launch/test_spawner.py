@@ -10,7 +10,7 @@ import pytest
 
 import prefect_tune as tune
 from prefect_tune.coordinator.events import Outcome
-from prefect_tune.execution.protocol.frames import Kind
+from prefect_tune.execution.protocol.frames import FrameKind
 from prefect_tune.execution.protocol.helper_messages import ExitStatus
 from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.decision import EVERY_RESULT, Action, RunUntil
@@ -34,7 +34,7 @@ def test_reports_arrive_in_order_between_hello_and_end(agent, how):
 
     record = agent.run_one(train, context=agent.context(config={"epochs": 3}), **how)
 
-    assert record.kinds == [Kind.HELLO, *[Kind.RESULT] * 3, Kind.ENDED]
+    assert record.kinds == [FrameKind.HELLO, *[FrameKind.RESULT] * 3, FrameKind.ENDED]
     assert [result["loss"] for result in record.results] == [1, 1 / 2, 1 / 3]
     assert [result["training_iteration"] for result in record.results] == [1, 2, 3]
     assert record.end is Outcome.FINISHED
@@ -84,7 +84,7 @@ def test_ends_at_exactly_the_report_that_a_decision_stops(agent, how):
     )
 
     def decide(_handle, frame):
-        if frame.kind != Kind.RESULT_AWAITING:
+        if frame.kind != FrameKind.RESULT_AWAITING:
             return None
         if frame.seq == 3:
             go_on = RunUntil((("training_iteration", 5.0),))

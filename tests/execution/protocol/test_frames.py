@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from prefect_tune.execution.protocol.frames import (
     Frame,
     FrameBuffer,
-    Kind,
+    FrameKind,
     SocketChannel,
     encode,
     encode_decision,
@@ -21,7 +21,9 @@ from prefect_tune.experiment.decision import Action, RunUntil
 from prefect_tune.trainable.runtime.attempt import Decision
 
 frames = st.lists(
-    st.builds(Frame, st.sampled_from(list(Kind)), st.integers(0, 2**64 - 1), st.binary(max_size=40))
+    st.builds(
+        Frame, st.sampled_from(list(FrameKind)), st.integers(0, 2**64 - 1), st.binary(max_size=40)
+    )
 )
 
 

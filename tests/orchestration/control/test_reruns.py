@@ -12,9 +12,9 @@ from prefect.exceptions import Abort
 from prefect_tune.engine.setup.request import BegunSweep, SweepIdentity
 from prefect_tune.error import ExperimentLocked
 from prefect_tune.filesystem.location import Location
-from prefect_tune.orchestration.control import reruns as sweep_memory
+from prefect_tune.orchestration.control import reruns
 from prefect_tune.orchestration.control.current_flow import Caller, FlowIdentity
-from prefect_tune.orchestration.control.reruns import FlowRunMemory, flow_run_memory
+from prefect_tune.orchestration.control.reruns import StoredRerunRecord, make_rerun_record
 
 _numbers = itertools.count()
 
@@ -36,14 +36,14 @@ class Execution:
 
     def sweep(
         self, trainable: str = "train", name: str | None = None, **parts: str
-    ) -> tuple[FlowRunMemory, BegunSweep | None]:
-        memory = FlowRunMemory(self._flow, patience_s=0)
-        return memory, memory.look_up(self._storage, SweepIdentity(trainable, name, parts))
+    ) -> tuple[StoredRerunRecord, BegunSweep | None]:
+        record = StoredRerunRecord(self._flow, patience_s=0)
+        return record, record.look_up(self._storage, SweepIdentity(trainable, name, parts))
 
-    def begin(self, begun: str, trainable: str = "train", **parts: str) -> FlowRunMemory:
-        memory, _ = self.sweep(trainable, **parts)
-        memory.record(begun, f"id of {begun}")
-        return memory
+    def begin(self, begun: str, trainable: str = "train", **parts: str) -> StoredRerunRecord:
+        record, _ = self.sweep(trainable, **parts)
+        record.record(begun, f"id of {begun}")
+        return record
 
 
 def called(begun: str, failed: bool = False) -> BegunSweep:
@@ -156,7 +156,7 @@ def test_a_sweep_that_another_process_runs_is_left_to_it(
     tmp_path: Path, flow_run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Execution(tmp_path, flow_run_id, 1, Caller("a", 1, "fit()")).begin("train_1")
-    monkeypatch.setattr(sweep_memory, "_numbers", sweep_memory._Numbers())
+    monkeypatch.setattr(reruns, "_numbers", reruns._CallNumbers())
     other = Execution(tmp_path, flow_run_id, 1, Caller("b", 1, "fit()"))
     assert other.sweep()[1] is None
     other.begin("train_2")
@@ -165,9 +165,9 @@ def test_a_sweep_that_another_process_runs_is_left_to_it(
 
 def test_that_it_failed_is_remembered_until_it_goes_on(tmp_path: Path, flow_run_id: str) -> None:
     Execution(tmp_path, flow_run_id, 1).begin("train_1").record_failure()
-    memory, begun = Execution(tmp_path, flow_run_id, 2).sweep()
+    record, begun = Execution(tmp_path, flow_run_id, 2).sweep()
     assert begun == called("train_1", failed=True)
-    memory.record("train_1", "id of train_1")
+    record.record("train_1", "id of train_1")
     assert Execution(tmp_path, flow_run_id, 3).sweep()[1] == called("train_1")
 
 
@@ -182,8 +182,8 @@ def test_a_damaged_record_is_no_record(
 
 
 def test_who_did_not_ask_does_not_remember(tmp_path: Path, flow_run_id: str) -> None:
-    memory = FlowRunMemory(FlowIdentity(flow_run_id, flow_run_id, 1), patience_s=0)
-    memory.record("train_1", "id")
+    record = StoredRerunRecord(FlowIdentity(flow_run_id, flow_run_id, 1), patience_s=0)
+    record.record("train_1", "id")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -202,8 +202,8 @@ def test_failed_trials_that_failed_the_call_are_tried_again() -> None:
     assert failed.resume_mode("AUTO") == "AUTO"
 
 
-def test_outside_of_flow_runs_there_is_no_memory() -> None:
-    assert flow_run_memory(30.0) is None
+def test_outside_of_flow_runs_there_is_no_record() -> None:
+    assert make_rerun_record(30.0) is None
 
 
 class Holder:
@@ -220,28 +220,28 @@ class Holder:
 
 
 @pytest.fixture
-def begun(tmp_path: Path, flow_run_id: str, monkeypatch: pytest.MonkeyPatch) -> FlowRunMemory:
-    monkeypatch.setattr(sweep_memory, "_POLL_S", 0.0)
+def begun(tmp_path: Path, flow_run_id: str, monkeypatch: pytest.MonkeyPatch) -> StoredRerunRecord:
+    monkeypatch.setattr(reruns, "_POLL_S", 0.0)
     Execution(tmp_path, flow_run_id, 1).begin("train_1")
-    memory = FlowRunMemory(FlowIdentity(flow_run_id, flow_run_id, 2), patience_s=60)
-    memory.look_up(Location(str(tmp_path)), SweepIdentity("train", None, {}))
-    return memory
+    record = StoredRerunRecord(FlowIdentity(flow_run_id, flow_run_id, 2), patience_s=60)
+    record.look_up(Location(str(tmp_path)), SweepIdentity("train", None, {}))
+    return record
 
 
-def test_it_waits_for_the_process_before_it_to_end(begun: FlowRunMemory) -> None:
+def test_it_waits_for_the_process_before_it_to_end(begun: StoredRerunRecord) -> None:
     assert begun.when_free(Holder(3)) == "opened"
 
 
 def test_an_execution_too_many_leaves_without_a_state(
-    tmp_path: Path, flow_run_id: str, begun: FlowRunMemory, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, flow_run_id: str, begun: StoredRerunRecord, caplog: pytest.LogCaptureFixture
 ) -> None:
-    memory, _ = Execution(tmp_path, flow_run_id, 3).sweep()
+    record, _ = Execution(tmp_path, flow_run_id, 3).sweep()
     with pytest.raises(Abort, match="held by process 7"):
-        memory.when_free(Holder(1))
+        record.when_free(Holder(1))
     assert "left to it" in caplog.text
 
 
 def test_somebody_elses_experiment_is_an_error(tmp_path: Path, flow_run_id: str) -> None:
-    memory, _ = Execution(tmp_path, flow_run_id, 1).sweep(name="taken")
+    record, _ = Execution(tmp_path, flow_run_id, 1).sweep(name="taken")
     with pytest.raises(ExperimentLocked):
-        memory.when_free(Holder(1))
+        record.when_free(Holder(1))

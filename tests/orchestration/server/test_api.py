@@ -27,8 +27,8 @@ from prefect_tune.orchestration.record.conclusion import ExperimentFlow
 from prefect_tune.orchestration.record.flow import run_in_flow
 from prefect_tune.orchestration.server import api as server_api
 from prefect_tune.orchestration.server.api import settings_of_server, start_server_early
+from prefect_tune.orchestration.server.directory import ServerSettings
 from prefect_tune.orchestration.server.embedded import EmbeddedServer, process_server
-from prefect_tune.orchestration.server.place import ServerSettings
 from prefect_tune.orchestration.server.without_prefect import ConfiguredServer, known_server
 from tests.orchestration.fakes import FakeExecutor
 from tests.warm_python import start_servers_warm

@@ -1,4 +1,4 @@
-"""`TransferService`: the agent's client of its transfer process."""
+"""`TransferClient`: the agent's client of its transfer process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ _LEAST_OUTAGE_S = 10.0
 _MAX_TRIES = 3
 #: Seconds beyond its time limit after which a transfer counts as hanging.
 _SLACK_S = 10.0
-_MAIN = "from prefect_tune.execution.checkpoints.upload_process import main; main(int(sys.argv[1]))"
+_MAIN = (
+    "from prefect_tune.execution.checkpoints.transfer_process import main; main(int(sys.argv[1]))"
+)
 
 
 #: Called with why storage does not answer, and with "" once it answers again.
@@ -43,7 +45,7 @@ class _Process(HelperProcess):
         return payload
 
 
-class TransferService:
+class TransferClient:
     """Uploads and downloads the checkpoints of one experiment on this node.
 
     The transfer process is started when first needed, and restarted if it dies. For use in the

@@ -1,4 +1,4 @@
-"""`ServerPlace`: the directory through which processes find the embedded server they share."""
+"""`ServerDirectory`: the directory where processes find the embedded server that they share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ANNOUNCEMENT, _MUTEX, _RUNNING, _LOG = "server.json", "mutex", "running", "serv
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """The settings of Prefect that make an embedded server what it is.
+    """The settings of Prefect that decide which embedded server a process uses.
 
     Attributes:
         home: Prefect's home directory.
@@ -35,7 +35,7 @@ class ServerSettings:
 
     @property
     def directory(self) -> Path:
-        """Directory of the `ServerPlace` of this home, database, version and machine."""
+        """Path of the `ServerDirectory` of this home, database, Prefect version and machine."""
         parts = (
             importlib.metadata.version("prefect"),
             socket.gethostname(),
@@ -46,7 +46,7 @@ class ServerSettings:
         return self.home / "prefect_tune" / f"server-{key}"
 
 
-class ServerPlace:
+class ServerDirectory:
     """Directory in which the embedded server of a Prefect database is announced.
 
     It works by file locks, which the kernel releases however a process ends. The holder of `locked`
@@ -54,29 +54,29 @@ class ServerPlace:
     announcement as long as it lives.
 
     Args:
-        directory: The directory, which is created if missing.
+        path: The directory, which is created if missing.
 
     Attributes:
-        directory: See above.
+        path: See above.
         log: File for the server's log.
     """
 
-    def __init__(self, directory: Path) -> None:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.directory = directory
-        self.log = directory / _LOG
+    def __init__(self, path: Path) -> None:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path = path
+        self.log = path / _LOG
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from announcing, joining and withdrawing; to be held briefly."""
-        with _opened(self.directory / _MUTEX) as fd:
+        with _opened(self.path / _MUTEX) as fd:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Wait until the previous server has ended, and keep others from running meanwhile."""
-        with _opened(self.directory / _RUNNING) as fd:
+        with _opened(self.path / _RUNNING) as fd:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield
 
@@ -91,14 +91,14 @@ class ServerPlace:
             A descriptor for the server process; the announcement is valid while it is open.
         """
         self.withdraw()
-        fd = os.open(self.directory / _ANNOUNCEMENT, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        fd = os.open(self.path / _ANNOUNCEMENT, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.flock(fd, fcntl.LOCK_EX)
         os.write(fd, json.dumps({"port": port, "control": control_port}).encode())
         return fd
 
     def withdraw(self) -> None:
         """Remove the announcement, so that nobody joins the server any more."""
-        (self.directory / _ANNOUNCEMENT).unlink(missing_ok=True)
+        (self.path / _ANNOUNCEMENT).unlink(missing_ok=True)
 
     def join(self) -> tuple[int, socket.socket] | None:
         """Connect to the announced server, if it lives.
@@ -111,7 +111,7 @@ class ServerPlace:
         """
         with (
             contextlib.suppress(FileNotFoundError),
-            _opened(self.directory / _ANNOUNCEMENT, os.O_RDWR) as fd,
+            _opened(self.path / _ANNOUNCEMENT, os.O_RDWR) as fd,
         ):
             try:
                 fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -127,7 +127,7 @@ class ServerPlace:
     def is_joined(self) -> bool:
         """True if other processes than the one that announced the server have joined it."""
         try:
-            return (self.directory / _ANNOUNCEMENT).read_bytes().endswith(b"\n")
+            return (self.path / _ANNOUNCEMENT).read_bytes().endswith(b"\n")
         except OSError:
             return False
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
-from prefect_tune._ray import names_to_come
+from prefect_tune._ray import missing_names
 from prefect_tune.error import InvalidArgument
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ class ClassRegistry(Generic[T]):
         """
         found = self._by_name.get(name.lower()) if isinstance(name, str) else None
         if found is None:
-            later = names_to_come.message(f"{self._package}.{name}")
+            later = missing_names.message(f"{self._package}.{name}")
             raise InvalidArgument(
                 self._argument,
                 later or f"there is no {name!r}.",

@@ -26,7 +26,7 @@ from prefect_tune.logger import with_loggers
 from prefect_tune.registry import get_trainable, is_registered
 from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.runner import execute, run_several, run_sweeps_in_thread
-from prefect_tune.trainable.rules import drop_rules_of_functions
+from prefect_tune.trainable.checkpoint_rules import drop_rules_of_functions
 from prefect_tune.validation import check_flag
 
 #: Arguments of `run` that are not passed on when its first argument is an `Experiment`.

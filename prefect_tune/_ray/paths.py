@@ -14,7 +14,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from prefect_tune._ray.names_to_come import message, no_attribute
+from prefect_tune._ray.missing_names import message, no_attribute
 
 if TYPE_CHECKING:
     from importlib.abc import Loader

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from prefect_tune.trainable.distributed.member import Exchange, Member
+from prefect_tune.trainable.distributed.rendezvous import Exchange, WorkerInfo
 from prefect_tune.trainable.distributed.trainable import (
     DistributedTrainable,
     distributed_checkpoint_dir,
@@ -59,7 +59,7 @@ def DistributedTrainableCreator(  # noqa: N802  Ray's name
 
 
 @contextlib.contextmanager
-def _with_config(member: Member, exchange: Exchange) -> Iterator[None]:
+def _with_config(worker: WorkerInfo, exchange: Exchange) -> Iterator[None]:
     """Put the addresses of all workers in ``TF_CONFIG`` for the training function."""
     # TensorFlow opens the port itself, later. Until then this socket keeps others from getting it:
     # it is not open, and servers that allow that, as TensorFlow's does, share the port with it.
@@ -67,8 +67,8 @@ def _with_config(member: Member, exchange: Exchange) -> Iterator[None]:
         for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
             placeholder.setsockopt(socket.SOL_SOCKET, option, 1)
         placeholder.bind(("", 0))
-        workers = exchange(f"{member.host}:{placeholder.getsockname()[1]}")
+        workers = exchange(f"{worker.host}:{placeholder.getsockname()[1]}")
         os.environ["TF_CONFIG"] = json.dumps(
-            {"cluster": {"worker": workers}, "task": {"type": "worker", "index": member.rank}}
+            {"cluster": {"worker": workers}, "task": {"type": "worker", "index": worker.rank}}
         )
         yield

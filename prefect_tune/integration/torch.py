@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.trainable.distributed.member import Exchange, Member
+from prefect_tune.trainable.distributed.rendezvous import Exchange, WorkerInfo
 from prefect_tune.trainable.distributed.trainable import (
     DistributedTrainable,
     distributed_checkpoint_dir,
@@ -89,32 +89,32 @@ class _ProcessGroup:
         return _load, (self.backend, self.timeout_s)
 
     @contextlib.contextmanager
-    def __call__(self, member: Member, exchange: Exchange) -> Iterator[None]:
+    def __call__(self, worker: WorkerInfo, exchange: Exchange) -> Iterator[None]:
         """Surround the training function."""
         import torch
         import torch.distributed as dist
 
-        if member.threads is not None:
-            torch.set_num_threads(min(member.threads, torch.get_num_threads()))
+        if worker.threads is not None:
+            torch.set_num_threads(min(worker.threads, torch.get_num_threads()))
         timeout = timedelta(seconds=self.timeout_s)
-        first = member.rank == 0
+        first = worker.rank == 0
 
         def store(host: str, port: int) -> dist.TCPStore:
-            return dist.TCPStore(host, port, member.size, first, timeout, wait_for_workers=False)
+            return dist.TCPStore(host, port, worker.size, first, timeout, wait_for_workers=False)
 
         # The first one's store gets a port from the system, which the others are told.
-        mine = store(member.host, 0) if first else None
-        host, port = exchange([member.host, mine.port] if mine else None)[0]
+        mine = store(worker.host, 0) if first else None
+        host, port = exchange([worker.host, mine.port] if mine else None)[0]
         os.environ.update(MASTER_ADDR=host, MASTER_PORT=str(port))
-        interface = _interface(member.host)
+        interface = _interface(worker.host)
         if interface:
             os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
             os.environ.setdefault("NCCL_SOCKET_IFNAME", interface)
         dist.init_process_group(
             self.backend,
             store=mine or store(host, port),
-            rank=member.rank,
-            world_size=member.size,
+            rank=worker.rank,
+            world_size=worker.size,
             timeout=timeout,
         )
         yield

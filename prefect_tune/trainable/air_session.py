@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect_tune.checkpoint.checkpoint import Checkpoint
-from prefect_tune.trainable.distributed.member import Member, current_member
+from prefect_tune.trainable.distributed.rendezvous import WorkerInfo, current_worker
 from prefect_tune.trainable.session import session_or_warn
 
 
@@ -45,7 +45,7 @@ def get_world_size() -> int:
     Raises:
         RuntimeError: If the trial is not trained by several.
     """
-    return _member("get_world_size").size
+    return _worker("get_world_size").size
 
 
 def get_world_rank() -> int:
@@ -54,7 +54,7 @@ def get_world_rank() -> int:
     Raises:
         RuntimeError: If the trial is not trained by several.
     """
-    return _member("get_world_rank").rank
+    return _worker("get_world_rank").rank
 
 
 def get_local_rank() -> int:
@@ -63,14 +63,14 @@ def get_local_rank() -> int:
     Raises:
         RuntimeError: If the trial is not trained by several.
     """
-    return _member("get_local_rank").local_rank
+    return _worker("get_local_rank").local_rank
 
 
-def _member(name: str) -> Member:
-    member = current_member()
-    if member is None:
+def _worker(name: str) -> WorkerInfo:
+    worker = current_worker()
+    if worker is None:
         raise _not_distributed(name)
-    return member
+    return worker
 
 
 def _not_distributed(name: str) -> RuntimeError:

@@ -16,7 +16,7 @@ from prefect_tune.checkpoint.checkpoint import Checkpoint
 from prefect_tune.error import TuneError
 from prefect_tune.filesystem.location import Location
 from prefect_tune.resources import PlacementGroupFactory
-from prefect_tune.trainable.distributed.member import current_member
+from prefect_tune.trainable.distributed.rendezvous import current_worker
 from prefect_tune.trainable.runtime.attempt_session import Session, current_session
 from prefect_tune.trainable.runtime.metrics import as_metrics
 
@@ -251,9 +251,9 @@ class TuneContext:
 
 
 def _of_member(name: str, attribute: str, alone: int) -> int:
-    member = current_member()
-    if member is not None:
-        return int(getattr(member, attribute))
+    worker = current_worker()
+    if worker is not None:
+        return int(getattr(worker, attribute))
     warnings.warn(
         f"`get_{name}` is for distributed training; this trial is one process, so it is {alone}.",
         DeprecationWarning,

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 import prefect_tune as tune
-from prefect_tune.trainable.distributed.member import current_member
+from prefect_tune.trainable.distributed.rendezvous import current_worker
 from prefect_tune.trainable.distributed.trainable import (
     DistributedTrainable,
     distributed_checkpoint_dir,
@@ -38,7 +38,7 @@ def sockets(member, exchange):
 
 def total(value):
     """The sum of a value over all workers; raises where one is gone."""
-    if current_member().rank == 0:
+    if current_worker().rank == 0:
         value += sum(peer.recv() for peer in _peers)
         for peer in _peers:
             peer.send(value)
@@ -61,7 +61,7 @@ def distributed(function, num_workers=3, **options):
 
 def counts(config, checkpoint_dir=None, data=()):
     """Counts to `steps`, together, with a checkpoint at each step."""
-    member = current_member()
+    member = current_worker()
     start = 0 if checkpoint_dir is None else int(Path(checkpoint_dir, "step").read_text())
     note = Path(tune.get_trial_dir(), f"pids-{member.rank}")
     note.write_text(f"{note.read_text() if note.exists() else ''}{os.getpid()} ")

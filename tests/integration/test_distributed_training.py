@@ -20,7 +20,7 @@ import prefect_tune as tune
 from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.integration import horovod, tensorflow, torch
 from prefect_tune.schedulers import ASHAScheduler
-from prefect_tune.trainable.distributed.member import Member, current_member
+from prefect_tune.trainable.distributed.rendezvous import WorkerInfo, current_worker
 from prefect_tune.trainable.distributed.trainable import DistributedTrainable
 
 from .distributed_trainables import counts, distributed, total
@@ -177,7 +177,7 @@ def test_workers_in_groups_are_on_different_hosts(tmp_path):
 
 
 def tells_its_place(config):
-    member = current_member()
+    member = current_worker()
     mine = [member.host, member.node_rank, member.local_rank, member.threads]
     Path(f"place-{member.rank}").write_text(json.dumps(mine))
     total(0)
@@ -256,7 +256,7 @@ def test_tensorflow_is_told_the_ports_of_all_workers(monkeypatch):
     seen = {}
 
     def work(rank):
-        member = Member(rank, 2, rank, 2, 0, "127.0.0.1", rank)
+        member = WorkerInfo(rank, 2, rank, 2, 0, "127.0.0.1", rank)
         with trainable._backend(member, lambda value: exchange(value, rank)):
             meet.wait(30)
             seen[rank] = json.loads(os.environ["TF_CONFIG"])
@@ -286,7 +286,7 @@ def test_a_first_worker_that_hangs_when_another_has_failed_is_ended(train):
 
 
 def hangs(config):
-    if current_member().rank:
+    if current_worker().rank:
         raise ValueError("gone")
     while True:
         with contextlib.suppress(BaseException):

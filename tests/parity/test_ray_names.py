@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from prefect_tune._ray import names_to_come
+from prefect_tune._ray import missing_names
 
 TABLE = Path(__file__).with_name("ray_names.txt")
 
@@ -49,7 +49,7 @@ def test_what_scripts_call_on_ray_itself_says_what_there_is_instead(name):
         getattr(tune, name)
 
 
-@pytest.mark.parametrize("name", names_to_come.INSTEAD)
+@pytest.mark.parametrize("name", missing_names.INSTEAD)
 def test_nothing_that_is_said_not_to_come_is_here(name):
     package, _, last = name.rpartition(".")
     try:
@@ -63,7 +63,7 @@ def test_nothing_that_is_said_not_to_come_is_here(name):
     ("package", "name"),
     [
         (package, name)
-        for package, (_, modules) in names_to_come.LATER.items()
+        for package, (_, modules) in missing_names.LATER.items()
         for name in sorted(
             {name for names in modules.values() for name in names} | set(modules) - {""}
         )

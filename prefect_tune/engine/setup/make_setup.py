@@ -34,8 +34,8 @@ from prefect_tune.search import make_source
 from prefect_tune.settings import TuneSettings
 from prefect_tune.space.value_checks import check_nesting
 from prefect_tune.stopper import make_stopper
+from prefect_tune.trainable.checkpoint_rules import validate_checkpoint_rules
 from prefect_tune.trainable.function import validate_trainable
-from prefect_tune.trainable.rules import validate_checkpoint_rules
 from prefect_tune.trainable.shipping.packing import pack_trainable
 from prefect_tune.trainable.trainable import has_own_formats, parse_export_formats
 

@@ -1,1 +1,1 @@
-"""Trials whose training function runs in several processes, which know of each other."""
+"""Distributed training: trials whose function runs in several processes, called workers."""

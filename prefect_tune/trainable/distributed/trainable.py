@@ -1,4 +1,4 @@
-"""A training function that runs in several processes for each trial."""
+"""`DistributedTrainable`: a training function that runs in several processes for each trial."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 from prefect_tune.error import InvalidArgument, InvalidTrainable, TuneError
 from prefect_tune.resources import CPU, GPU, PlacementGroupFactory
 from prefect_tune.trainable.distributed.group import WorkerGroup
-from prefect_tune.trainable.distributed.member import (
+from prefect_tune.trainable.distributed.rendezvous import (
     Backend,
     Invitation,
-    Member,
-    current_member,
-    current_membership,
-    enter,
+    WorkerInfo,
+    current_worker,
+    current_worker_and_exchange,
+    set_current_worker,
 )
 from prefect_tune.trainable.distributed.worker import run_worker
 from prefect_tune.trainable.function import run_function, trainable_name, validate_trainable
@@ -33,20 +33,20 @@ _LOOPBACK = "127.0.0.1"
 
 
 class DistributedTrainable:
-    """A training function as a trainable, of which each trial runs several workers.
+    """Trainable that runs a training function in several processes, the workers of a trial.
 
     The first worker is the process of the trial: its reports and checkpoints are the trial's. The
-    others end with it; where one of them fails, the attempt has.
+    others end with it, and the attempt fails if one of them fails.
 
     Args:
         function: The training function, as for `tune.run`.
-        num_workers: How many processes each trial has.
-        num_cpus_per_worker: CPUs that are reserved for each.
-        num_gpus_per_worker: GPUs that are reserved for each.
-        num_workers_per_host: If given, so many share a node, and each of these groups is on a node
-            of its own; else the workers are put on as few nodes as they can be.
-        timeout_s: Seconds within which the workers have to find each other.
-        backend: What the framework needs.
+        num_workers: Number of workers of each trial.
+        num_cpus_per_worker: CPUs that are reserved for each worker.
+        num_gpus_per_worker: GPUs that are reserved for each worker.
+        num_workers_per_host: Number of workers on each of the nodes; None puts the workers on as
+            few nodes as possible.
+        timeout_s: Seconds within which the workers have to connect.
+        backend: Sets a framework up around the function.
 
     Raises:
         InvalidArgument: If an argument cannot work.
@@ -96,26 +96,26 @@ class DistributedTrainable:
         if num_gpus_per_worker:
             bundle[GPU] = num_gpus_per_worker * per_host
         strategy = "PACK" if num_workers_per_host is None else "STRICT_SPREAD"
-        #: What each trial asks for; see `tune.with_resources`.
+        #: Resources of each trial; see `tune.with_resources`.
         self._resources = PlacementGroupFactory([bundle] * (num_workers // per_host), strategy)
         self.__name__ = trainable_name(function)
         self.__signature__ = inspect.signature(function)
 
     def default_resource_request(self, config: dict[str, Any]) -> PlacementGroupFactory:
-        """Return what a trial asks for."""
+        """Return the resources of a trial."""
         return self._resources
 
     def __call__(self, config: dict[str, Any], **keywords: Any) -> None:
-        """Run the first worker, with the others."""
+        """Run the function in this process, and start the other workers if it is the first one."""
         session = current_session()
         if session is None:
             raise TuneError(
                 "Distributed training runs as a trial only: give it to `tune.run` or `Tuner`."
             )
-        # What `run_function` gives to functions that take it.
+        # `run_function` adds these arguments itself.
         given = {key: value for key, value in keywords.items() if key not in _GIVEN}
         function = functools.partial(self._function, **given) if given else self._function
-        worker = current_membership()
+        worker = current_worker_and_exchange()
         if worker is not None:
             with self._backend(*worker):
                 run_function(function, session)
@@ -127,23 +127,23 @@ class DistributedTrainable:
                 'Leave out isolation="thread" and local_mode=True.',
             )
         bundles = trial_workers()
-        members = self._members(bundles)
+        workers = self._worker_infos(bundles)
 
         def start(invitation: Invitation) -> WorkerCall:
-            bundle = bundles[invitation.member.bundle]
+            bundle = bundles[invitation.worker.bundle]
             return bundle.start(run_worker, invitation, session.context)
 
         with (
-            WorkerGroup(members, start, session.context.checkpoint, self._timeout_s) as group,
+            WorkerGroup(workers, start, session.context.checkpoint, self._timeout_s) as group,
             group.training(),
         ):
-            enter(members[0], group.exchange)
-            with self._backend(members[0], group.exchange):
+            set_current_worker(workers[0], group.exchange)
+            with self._backend(workers[0], group.exchange):
                 run_function(function, session)
             group.wait()
 
-    def _members(self, bundles: list[TrialWorker]) -> list[Member]:
-        """Return the workers, bundle by bundle."""
+    def _worker_infos(self, bundles: list[TrialWorker]) -> list[WorkerInfo]:
+        """Return the workers of a trial, in the order of its bundles."""
         groups = self._num_workers // self._per_host
         if len(bundles) != groups:
             raise InvalidArgument(
@@ -152,11 +152,11 @@ class DistributedTrainable:
                 "Give num_cpus_per_worker and num_gpus_per_worker instead.",
             )
         per_host = self._per_host
-        places = [(bundle, number) for bundle in bundles for number in range(per_host)]
-        hosts = [bundle.host for bundle, _ in places]
+        seats = [(bundle, number) for bundle in bundles for number in range(per_host)]
+        hosts = [bundle.host for bundle, _ in seats]
         node_ranks = {host: number for number, host in enumerate(dict.fromkeys(hosts))}
         return [
-            Member(
+            WorkerInfo(
                 rank=rank,
                 size=self._num_workers,
                 local_rank=hosts[:rank].count(bundle.host),
@@ -168,19 +168,19 @@ class DistributedTrainable:
                 # A process has as many threads as its bundle has CPUs.
                 threads=None if per_host == 1 else max(1, int(bundle.resources[CPU] / per_host)),
             )
-            for rank, (bundle, number) in enumerate(places)
+            for rank, (bundle, number) in enumerate(seats)
         ]
 
 
 @contextlib.contextmanager
 def distributed_checkpoint_dir(step: int, disable: bool = False) -> Iterator[str]:
-    """Yield a directory to write a checkpoint into, in every worker; that of the first is kept.
+    """Provide a directory for a checkpoint in every worker; only that of the first is kept.
 
-    `tune.checkpoint_dir` does the same; what the others write is dropped in both.
+    `tune.checkpoint_dir` does the same.
 
     Args:
-        step: Becomes the number in the directory's name.
-        disable: True drops what the first one writes, too.
+        step: Number for the directory's name.
+        disable: True drops the checkpoint of the first worker, too.
 
     Raises:
         InvalidArgument: If `step` is no integer, or negative.
@@ -195,12 +195,12 @@ def distributed_checkpoint_dir(step: int, disable: bool = False) -> Iterator[str
 
 
 def is_distributed_trainable() -> bool:
-    """Return True in a worker of a trial that is trained by several."""
-    return current_member() is not None
+    """Return True in a worker of distributed training."""
+    return current_worker() is not None
 
 
 def gpus_per_worker(num_gpus_per_worker: float, use_gpu: bool | None) -> float:
-    """Return how many GPUs each worker gets, by two arguments that may say so.
+    """Return how many GPUs each worker gets, from the two arguments that can set it.
 
     Raises:
         InvalidArgument: If they contradict each other.
@@ -215,8 +215,8 @@ def gpus_per_worker(num_gpus_per_worker: float, use_gpu: bool | None) -> float:
 
 
 def _share(devices: tuple[str, ...], number: int, of: int) -> tuple[str, ...]:
-    """Return which of the devices of a bundle are those of one of its workers."""
-    if len(devices) < of:  # they have a share of them
+    """Return the devices of one worker, among those of its bundle."""
+    if len(devices) < of:  # the workers share each device
         return devices
     each = len(devices) // of
     return devices[number * each : (number + 1) * each]

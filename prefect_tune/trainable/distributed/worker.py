@@ -1,4 +1,4 @@
-"""What runs in a worker of distributed training other than the first."""
+"""The main function of workers of distributed training, except for the first one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from typing_extensions import override
 
 from prefect_tune.checkpoint.checkpoint import Checkpoint
 from prefect_tune.error import TuneError
-from prefect_tune.trainable.distributed.member import Invitation, Line, enter
+from prefect_tune.trainable.distributed.rendezvous import (
+    Invitation,
+    WorkerConnection,
+    set_current_worker,
+)
 from prefect_tune.trainable.function import run_function
 from prefect_tune.trainable.runner import seed_random_state
 from prefect_tune.trainable.runtime.attempt import AttemptContext, CallEnded, Channel
@@ -30,31 +34,31 @@ def run_worker(invitation: Invitation, context: AttemptContext) -> None:
     """Run the trial's trainable in this process, which is a worker.
 
     Args:
-        invitation: Leads to the first worker.
+        invitation: Address of the first worker, and the rank of this one.
         context: The attempt.
     """
-    member = invitation.member
+    worker = invitation.worker
     with tempfile.TemporaryDirectory(prefix="prefect_tune_worker_") as scratch:
         fetched = None
         if context.checkpoint is not None and not os.path.isdir(context.checkpoint):
             fetched = os.path.join(scratch, "checkpoint")
             context = replace(context, checkpoint=fetched)
-        line = invitation.accept(fetched)
+        connection = invitation.accept(fetched)
         answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        threading.Thread(target=_listen, args=(line, answers, scratch), daemon=True).start()
+        threading.Thread(target=_listen, args=(connection, answers, scratch), daemon=True).start()
 
         def exchange(value: Any) -> list[Any]:
-            line.send({"value": value})
+            connection.send({"value": value})
             try:
                 values: list[Any] = answers.get(timeout=invitation.timeout_s)["values"]
             except queue.Empty:
                 raise TuneError(
-                    f"{member} waited {invitation.timeout_s:g} s in vain for the others."
+                    f"{worker} waited {invitation.timeout_s:g} s in vain for the others."
                 ) from None
             return values
 
-        enter(member, exchange)
-        seed_random_state(context, member.rank)
+        set_current_worker(worker, exchange)
+        seed_random_state(context, worker.rank)
         session = _WorkerSession(context, scratch)
         activate(session, whole_process=True)
         try:
@@ -64,16 +68,18 @@ def run_worker(invitation: Invitation, context: AttemptContext) -> None:
                 raise
 
 
-def _listen(line: Line, answers: queue.SimpleQueue[dict[str, Any]], scratch: str) -> None:
-    while (message := line.receive()) is not None:
+def _listen(
+    connection: WorkerConnection, answers: queue.SimpleQueue[dict[str, Any]], scratch: str
+) -> None:
+    while (message := connection.receive()) is not None:
         answers.put(message)
-    # The trial is over, however: nobody waits for this process any more.
+    # The trial has ended, in whatever way, and nobody waits for this process any more.
     shutil.rmtree(scratch, ignore_errors=True)
     os._exit(0)
 
 
 class _WorkerSession(Session):
-    """What `tune.report` and the like are in a worker: the first one reports for all.
+    """Session of a worker that reports nothing, because the first worker reports for all.
 
     Args:
         context: The attempt.
@@ -114,5 +120,5 @@ class _WorkerSession(Session):
 
     @override
     def should_checkpoint(self) -> bool:
-        """Return False: the first worker is asked, and writes the checkpoint."""
+        """Return False, because only the first worker writes checkpoints."""
         return False

@@ -15,15 +15,15 @@ import pytest
 from prefect_tune.error import TrialWorkerFailed, TuneError
 from prefect_tune.trainable.distributed import group as group_module
 from prefect_tune.trainable.distributed.group import WorkerGroup
-from prefect_tune.trainable.distributed.member import Invitation, Line, Member
+from prefect_tune.trainable.distributed.rendezvous import Invitation, WorkerConnection, WorkerInfo
 from prefect_tune.trainable.runtime.attempt import TrialTerminated
 from prefect_tune.trainable.trial_workers import WorkerCall
 
 Worker = Callable[[Invitation], Any]
 
 
-def member(rank: int, size: int) -> Member:
-    return Member(rank, size, rank, size, 0, "127.0.0.1", rank)
+def worker(rank: int, size: int) -> WorkerInfo:
+    return WorkerInfo(rank, size, rank, size, 0, "127.0.0.1", rank)
 
 
 class Call(WorkerCall):
@@ -46,15 +46,15 @@ class Call(WorkerCall):
 def make_group(
     *workers: Worker, checkpoint: Path | None = None, timeout_s: float = 30
 ) -> WorkerGroup:
-    members = [member(rank, len(workers) + 1) for rank in range(len(workers) + 1)]
+    infos = [worker(rank, len(workers) + 1) for rank in range(len(workers) + 1)]
 
     def start(invitation: Invitation) -> Call:
-        return Call(workers[invitation.member.rank - 1], invitation)
+        return Call(workers[invitation.worker.rank - 1], invitation)
 
-    return WorkerGroup(members, start, checkpoint and str(checkpoint), timeout_s)
+    return WorkerGroup(infos, start, checkpoint and str(checkpoint), timeout_s)
 
 
-def connect(invitation: Invitation) -> Line:
+def connect(invitation: Invitation) -> WorkerConnection:
     return invitation.accept(None)
 
 
@@ -62,7 +62,7 @@ def exchanges(invitation: Invitation) -> Any:
     """Gives its rank twice and waits for what all have given."""
     line = connect(invitation)
     answers = []
-    for value in (invitation.member.rank, -invitation.member.rank):
+    for value in (invitation.worker.rank, -invitation.worker.rank):
         line.send({"value": value})
         answers.append(line.receive())
     return answers
@@ -117,8 +117,8 @@ def test_somebody_who_finds_the_port_is_not_taken_for_a_worker() -> None:
 
     def comes_after_a_stranger(invitation: Invitation) -> Any:
         with socket.create_connection(invitation.address) as stranger:
-            Line(stranger).send({"token": "guessed", "rank": 1, "fetch": False})
-            if Line(stranger).receive() is None:
+            WorkerConnection(stranger).send({"token": "guessed", "rank": 1, "fetch": False})
+            if WorkerConnection(stranger).receive() is None:
                 refused.set()
         return exchanges(invitation)
 
@@ -214,7 +214,7 @@ def test_a_worker_that_cannot_reach_the_first_one_says_from_where_to_where() -> 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody listens
         port = taken.getsockname()[1]
-        invitation = Invitation(member(1, 2), ("127.0.0.1", port), "", timeout_s=5)
+        invitation = Invitation(worker(1, 2), ("127.0.0.1", port), "", timeout_s=5)
         with pytest.raises(
             TuneError, match=rf"worker 1 of 2 .*127\.0\.0\.1.* port {port}.*firewall"
         ):

@@ -8,7 +8,10 @@ import prefect_tune as tune
 from prefect_tune import Trainable, with_resources
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.checkpoints import CheckpointRules
-from prefect_tune.trainable.rules import drop_rules_of_functions, validate_checkpoint_rules
+from prefect_tune.trainable.checkpoint_rules import (
+    drop_rules_of_functions,
+    validate_checkpoint_rules,
+)
 
 
 class Saves(Trainable):

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from prefect_tune.trainable.distributed import member as member_module
-from prefect_tune.trainable.distributed.member import Member, enter
+from prefect_tune.trainable.distributed import rendezvous
+from prefect_tune.trainable.distributed.rendezvous import WorkerInfo, set_current_worker
 from prefect_tune.trainable.runtime.variables import DEVICE_VARIABLES, device_variables
 
 
@@ -25,9 +25,11 @@ from prefect_tune.trainable.runtime.variables import DEVICE_VARIABLES, device_va
     ],
 )
 def test_a_worker_sees_its_devices_by_the_variable_of_the_trial(monkeypatch, present, variable):
-    monkeypatch.setattr(member_module, "_current", None)
+    monkeypatch.setattr(rendezvous, "_current", None)
     monkeypatch.setattr(os, "environ", dict(present))
     assert device_variables(("0", "1")) == {variable: "0,1"}  # what the trial has
-    enter(Member(1, 2, 1, 2, 0, "127.0.0.1", 1, devices=("1",)), lambda value: [value])
+    set_current_worker(
+        WorkerInfo(1, 2, 1, 2, 0, "127.0.0.1", 1, devices=("1",)), lambda value: [value]
+    )
     given = {name: os.environ.get(name) for name in DEVICE_VARIABLES}
     assert given == {**dict.fromkeys(given), **present, variable: "1"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import importlib
+import importlib.util
 import logging
 from typing import Any, ClassVar
 
@@ -24,6 +24,20 @@ from prefect_tune.space import choice, grid_search, loguniform, randint, randn, 
 from prefect_tune.testing.searcher import SearcherConformance
 
 LIBRARIES = [e.load() for e in SEARCHERS if issubclass(e.load(), LibrarySearcher)]
+
+
+@pytest.fixture(autouse=True)
+def _a_gaussian_process_is_looked_at_in_few_places(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 10,000 places the best is suggested; only how good it is needs as many."""
+    if importlib.util.find_spec("bayes_opt") and not request.node.get_closest_marker("slow"):
+        from bayes_opt.acquisition import AcquisitionFunction
+
+        in_all, few = AcquisitionFunction._acq_min, {"n_random": 100, "n_smart": 1}
+        monkeypatch.setattr(
+            AcquisitionFunction, "_acq_min", lambda *given, **more: in_all(*given, **more | few)
+        )
 
 
 def needs(cls: type[Any]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from prefect_tune.error import InvalidArgument
@@ -25,6 +27,7 @@ _KINDS = {
     "poi": ("ProbabilityOfImprovement", {"xi": "xi"}),
 }
 _DEFAULTS = {"kind": "ucb", "kappa": 2.576, "xi": 0.0}
+_limiting = threading.Lock()
 
 
 class BayesOptSearch(LibrarySearcher):
@@ -139,7 +142,8 @@ class BayesOptSearch(LibrarySearcher):
         optimizer.acquisition_function.dummies = [
             optimizer.space.params_to_array(space.scaled(point)) for point in self._pending
         ]
-        return space.unscaled(optimizer.suggest())
+        with _one_thread():
+            return space.unscaled(optimizer.suggest())
 
     def _is_new(self, point: Point) -> bool:
         """Note a point, and return whether it is new when rounded."""
@@ -161,6 +165,19 @@ class BayesOptSearch(LibrarySearcher):
         if loss is not None:
             self._is_new(point)
             self._optimizer.register(params=self._start().scaled(point), target=-loss)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep native libraries to one thread inside.
+
+    Matrices are so small that several threads would wait for each other most of the time.
+    """
+    from threadpoolctl import threadpool_limits  # it comes with the library
+
+    # What was before is restored, so two sweeps of a process take turns.
+    with _limiting, threadpool_limits(1):
+        yield
 
 
 def _checked_utility(given: dict[str, Any]) -> dict[str, Any]:

@@ -35,9 +35,11 @@ class StoreConformance:
 
     Attributes:
         listing: How many files the store tells at once at most.
+        large: A size of which the store makes several parts when it sends or fetches a file.
     """
 
     listing = 1000
+    large = LARGE
 
     @pytest.fixture
     def store(self) -> Store:
@@ -105,16 +107,16 @@ class StoreConformance:
         assert store.sizes() == {"b": 1}
 
     def test_files_there_and_back(self, store: Store, tmp_path: Path) -> None:
-        for size in (0, 1, 1000, LARGE):
+        for size in (0, 1, 1000, self.large):
             (tmp_path / "up").write_bytes(content(size))
             store.put_file(tmp_path / "up", f"sent/{size}")
             store.get_file(f"sent/{size}", tmp_path / "new" / "down")
             assert (tmp_path / "new" / "down").read_bytes() == content(size)
             assert [path.name for path in (tmp_path / "new").iterdir()] == ["down"]
-        assert store.sizes("sent") == {str(size): size for size in (0, 1, 1000, LARGE)}
+        assert store.sizes("sent") == {str(size): size for size in (0, 1, 1000, self.large)}
 
     def test_trees_there_and_back(self, store: Store, tmp_path: Path) -> None:
-        tree = {"a": b"1", "b/c": b"", "b/d/.hidden": b"22", "large": content(LARGE)}
+        tree = {"a": b"1", "b/c": b"", "b/d/.hidden": b"22", "large": content(self.large)}
         _make(tmp_path / "up", tree)
         store.write("tree/of another", b"stays")
         store.put_tree(tmp_path / "up", "tree", last=("a", "not there"))
@@ -132,7 +134,7 @@ class StoreConformance:
         assert _files(tmp_path / "down") == {"b/d": b"333"}
 
     def test_the_last_files_of_a_tree_come_last(self, store: Store, tmp_path: Path) -> None:
-        _make(tmp_path / "up", {"marker": b"m", "zzz/file": b"1", "aaa": content(LARGE)})
+        _make(tmp_path / "up", {"marker": b"m", "zzz/file": b"1", "aaa": content(self.large)})
         done = threading.Event()
         too_early: list[list[str]] = []
 

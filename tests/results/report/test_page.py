@@ -8,9 +8,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.results import ExperimentAnalysis
+from prefect_tune.results.plots.draw import Plot
 from prefect_tune.results.report import write_report
 from prefect_tune.results.report.page import sample
 
@@ -54,6 +56,13 @@ def parse(path: Path) -> _References:
     return page
 
 
+@pytest.fixture
+def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are made, but not rendered, which takes most of the time."""
+    monkeypatch.setattr(Plot, "to_svg", lambda _: "<svg></svg>")
+    monkeypatch.setattr(Plot, "to_png", lambda _: b"png")
+
+
 def test_it_needs_nothing_but_itself(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     assert write_report(experiment(tmp_path, 12), path) == str(path)
@@ -92,6 +101,7 @@ def test_a_metric_that_nobody_reported_is_said(tmp_path: Path) -> None:
     assert "No trial has a finite value" in path.read_text()
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_pictures_of_very_many_trials_show_a_sample_and_say_so(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     analysis = experiment(tmp_path, 1200)
@@ -113,6 +123,7 @@ def test_a_sample_has_the_best_trials_and_others_from_beginning_to_end(tmp_path:
     assert sample(trials[:1000], "loss", "max") == trials[:1000]
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_colours_follow_the_scheme_of_the_reader(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     write_report(experiment(tmp_path, 3), path)
@@ -133,6 +144,7 @@ def test_without_a_best_trial_there_are_no_empty_pictures(tmp_path: Path) -> Non
     assert "Parallel coordinates" not in text
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_what_the_best_trial_is_best_by_comes_first(tmp_path: Path) -> None:
     analysis = experiment(tmp_path, 3)
     result = {"other": 1.0, "loss": 0.0, "training_iteration": 4}
@@ -151,6 +163,7 @@ def test_what_the_best_trial_is_best_by_comes_first(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_pictures_say_that_there_are_more_parameters(tmp_path: Path) -> None:
     analysis = experiment(tmp_path, 3)
     for trial in analysis.trials:
@@ -186,6 +199,7 @@ def test_whatever_a_configuration_holds_is_shown_as_text(tmp_path: Path) -> None
     assert not [tag for tag in parse(path).tags if tag == "img"]
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_failures_have_a_column_if_there_are_any(tmp_path: Path) -> None:
     analysis = experiment(tmp_path, 3)
     path = tmp_path / "report.html"

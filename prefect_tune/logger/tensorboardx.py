@@ -209,7 +209,8 @@ def _signature(flat: Mapping[str, Any]) -> _Signature:
 def _step(result: Mapping[str, Any]) -> int:
     for name in ("timesteps_total", "training_iteration"):
         value = result.get(name)
-        if value and (step := value if type(value) is int else finite_number(value)):
+        step = value if type(value) is int else finite_number(value)
+        if step:
             return min(max(0, int(step)), _LAST_STEP)
     return 0
 

@@ -7,8 +7,11 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.warm_python import run_script
 
 FLOW_RUN = "11111111-1111-4111-8111-111111111111"
 TASK_RUN = "22222222-2222-4222-8222-222222222222"
@@ -26,19 +29,26 @@ _TRIAL = f"""
 """
 
 
-def in_trial(code: str, home: Path, **environment: str) -> list[Any]:
-    """What a trial's process prints, as JSON lines; it has no `PREFECT_API_URL`."""
+def in_trial(
+    code: str,
+    home: Path,
+    run: Callable[..., subprocess.CompletedProcess[str]] = run_script,
+    **environment: str,
+) -> list[Any]:
+    """What a trial's process prints, as JSON lines; it has no `PREFECT_API_URL`.
+
+    Prefect has been imported there, if `run` is not another one.
+    """
     environ = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
     environ |= {"PREFECT_HOME": str(home), **environment}
-    out = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(_TRIAL) + textwrap.dedent(code)],
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
+    out = run([sys.executable, "-c", textwrap.dedent(_TRIAL) + textwrap.dedent(code)], env=environ)
     assert out.returncode == 0, out.stderr
     return [json.loads(line) for line in out.stdout.splitlines()]
+
+
+def boot(command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a script for which Prefect has not been imported."""
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=100)
 
 
 def test_imports_of_user_code_find_the_context(tmp_path: Path) -> None:
@@ -66,6 +76,7 @@ def test_imports_of_user_code_find_the_context(tmp_path: Path) -> None:
         print(json.dumps([found, logged, "prefect.server.api.server" in sys.modules]))
         """,
         tmp_path,
+        boot,
     )
     assert found == [
         [FLOW_RUN, "sweep", "tune-train", TASK_RUN, "train_1", {"metric": "loss"}],
@@ -118,6 +129,7 @@ def test_without_prefect_its_import_fails_and_nothing_else(tmp_path: Path) -> No
                 print(json.dumps(str(error)))
         """,
         tmp_path,
+        boot,
     )
     assert found == "No module named 'prefect'"
 
@@ -147,6 +159,7 @@ def test_trials_that_are_threads_have_one_each(tmp_path: Path) -> None:
         print(json.dumps([found, runtime.task_run.id]))
         """,
         tmp_path,
+        boot,
     )
     assert found == [[["1", ["of 1"]], ["2", ["of 2"]]], None]
 

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 import prefect_tune as tune
+from tests.new_process import output_of
 
 PUBLIC = {
     "Callback",
@@ -107,7 +108,7 @@ def test_run_stays_a_function_after_its_module_is_imported():
         "import prefect_tune.tune, prefect_tune as tune; from prefect_tune.tune import run; "
         "assert tune.run is run"
     )
-    subprocess.run([sys.executable, "-c", script], check=True)
+    output_of(script)
 
 
 def test_no_module_takes_the_place_of_a_public_function():
@@ -119,8 +120,7 @@ modules = {found.name for found in pkgutil.iter_modules(prefect_tune.__path__)}
 public = modules & set(prefect_tune.__all__)
 print(*(n for n in public if not isinstance(getattr(prefect_tune, n), types.ModuleType)))
 """
-    found = subprocess.check_output([sys.executable, "-c", script], text=True)
-    assert found.split() == []
+    assert output_of(script).split() == []
 
 
 def test_no_module_is_called_like_a_library():

@@ -5,12 +5,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pickle
-import subprocess
-import sys
 
 import pytest
 
 from prefect_tune._ray.paths import EARLIER, PATHS
+from tests.new_process import output_of
 
 NAMES = [
     (path, home, name)
@@ -18,10 +17,6 @@ NAMES = [
     for home, names in homes.items()
     for name in names.split()
 ]
-
-
-def run(script: str) -> str:
-    return subprocess.check_output([sys.executable, "-c", script], text=True)
 
 
 @pytest.mark.parametrize(("path", "home", "name"), NAMES)
@@ -55,12 +50,12 @@ def test_no_file_takes_the_place_of_a_path(path: str) -> None:
     ],
 )
 def test_a_path_is_there_before_anything_else_is_imported(line: str) -> None:
-    run(line)
+    output_of(line)
 
 
 def test_importing_a_path_loads_nothing_that_is_not_used() -> None:
     script = "import sys, prefect_tune.suggest.optuna; print('prefect_tune.search' in sys.modules)"
-    assert run(script).strip() == "False"
+    assert output_of(script).strip() == "False"
 
 
 def test_a_path_is_one_module_however_it_is_reached() -> None:
@@ -73,7 +68,7 @@ assert suggest is tune.suggest
 assert basic_variant is by_import is tune.suggest.basic_variant
 assert basic_variant.BasicVariantGenerator is tune.search.BasicVariantGenerator
 """
-    run(script)
+    output_of(script)
 
 
 def test_an_object_of_a_path_is_pickled_by_its_home() -> None:
@@ -99,7 +94,7 @@ def test_a_pickle_that_names_an_earlier_module_finds_what_it_has_become(earlier:
         f"import pickle, prefect_tune; found = pickle.loads({_named(earlier, today)!r}); "
         "print(found.__module__)"
     )
-    assert run(script).strip() == today.__name__
+    assert output_of(script).strip() == today.__name__
 
 
 def _named(earlier: str, today: object) -> bytes:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 import prefect_tune
+from tests.new_process import output_of
 
 LINES = """
 from prefect_tune import tune
@@ -73,7 +71,7 @@ def test_the_line_works(line):
 @pytest.mark.parametrize("line", LINES[:3])
 def test_the_namespace_can_be_had_before_anything_else_is_imported(line):
     script = f"{line}; tune.uniform, tune.schedulers.ASHAScheduler, tune.run"
-    subprocess.run([sys.executable, "-c", script], check=True)
+    output_of(script)
 
 
 def reach(path):

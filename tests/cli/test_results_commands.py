@@ -20,6 +20,7 @@ from prefect_tune.coordinator.events import AttemptEnded, Fate, Outcome, TrialSu
 from prefect_tune.coordinator.records import encode_event
 from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.resources import Resources
+from prefect_tune.results.plots.draw import Plot
 from prefect_tune.storage.journal.file import encode_line
 
 
@@ -295,7 +296,13 @@ def test_notes(experiment: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no directory" in refused(capsys, "add-note", experiment / "nowhere", "-m", "x")
 
 
-def test_report(experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report(
+    experiment: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Plot, "to_svg", lambda _: "<svg></svg>")  # which takes most of the time
     out, _ = call(capsys, "report", experiment)
     assert out == f"Wrote {experiment / 'report.html'}\n"
     out, _ = call(capsys, "report", experiment, "-o", tmp_path / "r.html")

@@ -5,6 +5,7 @@ Nothing is started before a test asks for it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import pytest
@@ -24,7 +25,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def moto_server() -> Iterator[Endpoint]:
+def _models_of_s3_are_read_once() -> Iterator[None]:
+    """Each client has a session of its own, which reads them: it is most of what a test takes."""
+    import botocore.session
+
+    with pytest.MonkeyPatch.context() as patch:
+        once = functools.cache(botocore.session.create_loader)
+        patch.setattr(botocore.session, "create_loader", once)
+        yield
+
+
+@pytest.fixture(scope="session")
+def moto_server(_models_of_s3_are_read_once: None) -> Iterator[Endpoint]:
     """moto's S3 server in a process of its own."""
     with moto_process() as endpoint:
         yield endpoint

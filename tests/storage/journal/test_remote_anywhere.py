@@ -13,7 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from prefect_tune.storage import fetch
 from prefect_tune.storage.fetch import begin_run, fetch_experiment
-from prefect_tune.storage.journal import shipper
+from prefect_tune.storage.journal import remote, shipper
 from prefect_tune.storage.journal.file import JOURNAL_FILE, LocalJournal, good_length
 from prefect_tune.storage.journal.header import JournalHeader, parse_header
 from prefect_tune.storage.journal.journal_copies import RunText
@@ -192,9 +192,23 @@ Sweep.TestCase.settings = settings(
 )
 
 
+class InTurn:
+    """Stands for a pool of threads: starting those takes longest."""
+
+    def __init__(self, *_: object) -> None:
+        self.map = map
+
+    def __enter__(self) -> InTurn:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 class TestSweep(Sweep.TestCase):
     @pytest.fixture(autouse=True)
     def _small_merges(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(shipper, "MERGED", 3)
+        monkeypatch.setattr(remote, "ThreadPoolExecutor", InTurn)
         # It warns of each journal that another one replaces.
         monkeypatch.setattr(fetch.log, "disabled", True)

@@ -25,10 +25,10 @@ from prefect_tune.engine.setup.initial_states import fingerprint
 from prefect_tune.engine.setup.resume_mode import resumed_event
 from prefect_tune.engine.signals import HandlerOverride, Interruption, handle_signals
 from prefect_tune.engine.wiring import (
+    TrialMaker,
     coordinator_options,
     experiment_env,
     make_observers,
-    make_trial_maker,
 )
 from prefect_tune.execution.base import Executor, Paced
 from prefect_tune.experiment.pickling.large import LargeValues
@@ -38,6 +38,7 @@ from prefect_tune.reporters import TrialOutputPrinter
 from prefect_tune.search.search_state import SearchStates
 from prefect_tune.storage.experiment_dir import ExperimentDir
 from prefect_tune.storage.experiment_storage import ExperimentStorage
+from prefect_tune.storage.layout import TrialDirNamer
 from prefect_tune.storage.snapshot_files import SnapshotFiles
 from prefect_tune.trainable.tracked_checkpoint import set_checkpoint_root
 
@@ -92,7 +93,7 @@ class RunningExperiment:
             self._stateful_parts = StatefulParts(
                 setup.scheduler,
                 setup.stopper,
-                setup.search_alg,
+                setup.tune.search_alg,
                 fingerprint(setup.scheduler),
                 fingerprint(setup.stopper),
             )
@@ -111,7 +112,7 @@ class RunningExperiment:
             coordinator_options(
                 setup, self.directory.path, self.storage.location, self._restore_from
             ),
-            search_alg=setup.search_alg,
+            search_alg=setup.tune.search_alg,
         )
 
     @property
@@ -225,9 +226,19 @@ class RunningExperiment:
         setup, position = self.setup, start.position
         chosen = setup.settings.global_checkpoint_s
         checkpoint_every_s = None if isinstance(chosen, str) else chosen
+        path = self.directory.path
+        taken = (trial.relative_logdir for trial in self.trials)
+        trial_maker = TrialMaker(
+            setup.trainable.name,
+            str(path),
+            setup.resources_for,
+            TrialDirNamer(path, setup.settings.max_len_identifier, taken),
+            setup.tune.trial_name_creator,
+            setup.tune.trial_dirname_creator,
+        )
         feed = SearchFeed(
             setup.source,
-            make_trial_maker(setup, self.directory.path, self.trials),
+            trial_maker,
             self.inbox.put,
             self.inbox.fail,
             position.suggested,

@@ -148,10 +148,6 @@ def experiment_env(
     )
 
 
-#: Returns the resources of a trial with the given configuration.
-ResourcesFor = Callable[[dict[str, Any]], Resources]
-
-
 @dataclass(frozen=True)
 class TrialMaker:
     """Makes the event that adds a suggested trial; called in the search's thread.
@@ -167,7 +163,7 @@ class TrialMaker:
 
     trainable_name: str
     experiment_dir: str
-    resources_for: ResourcesFor
+    resources_for: Callable[[dict[str, Any]], Resources]
     dir_namer: TrialDirNamer
     name_creator: Callable[[Any], str] | None = None
     dirname_creator: Callable[[Any], str] | None = None
@@ -210,28 +206,3 @@ def _call_creator(creator: Callable[[Any], str], trial: Trial, argument: str) ->
     if not isinstance(value, str) or not value:
         raise InvalidArgument(argument, f"it returned {value!r}.", "It must return a string.")
     return value
-
-
-def make_trial_maker(
-    setup: ExperimentSetup, directory: Path, trials: Sequence[Trial]
-) -> TrialMaker:
-    """Make the `TrialMaker` of an experiment.
-
-    Args:
-        setup: The setup.
-        directory: The experiment directory.
-        trials: The trials that the experiment has already.
-    """
-    tune = setup.tune
-    return TrialMaker(
-        setup.trainable.name,
-        str(directory),
-        setup.resources_for,
-        TrialDirNamer(
-            directory,
-            setup.settings.max_len_identifier,
-            (trial.relative_logdir for trial in trials),
-        ),
-        tune.trial_name_creator,
-        tune.trial_dirname_creator,
-    )

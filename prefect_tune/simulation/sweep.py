@@ -96,7 +96,7 @@ class SimulatedSweep:
         )
         self._mishaps = Mishaps(cluster, self.executor, setup.tune.seed or 0)
         self.coordinator = Coordinator(
-            setup.scheduler, setup.stopper, options, search_alg=setup.search_alg
+            setup.scheduler, setup.stopper, options, search_alg=setup.tune.search_alg
         )
         self.coordinator.keep_no_records()
         self._callbacks = CallbackList(callbacks)

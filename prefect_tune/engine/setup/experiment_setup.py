@@ -40,7 +40,6 @@ class ExperimentSetup:
         places: Where the experiment is kept on this machine and in storage.
         trainable: The packed trainable.
         source: The search.
-        search_alg: The user's searcher object, for schedulers that use it.
         scheduler: The scheduler.
         stopper: The stopping criteria.
         metric: The metric that results are ranked by; None if none is given.
@@ -75,7 +74,6 @@ class ExperimentSetup:
     places: StoragePlan
     trainable: TrainableSource
     source: TrialSource
-    search_alg: Any
     scheduler: TrialScheduler
     stopper: Stopper
     metric: str | None
@@ -177,7 +175,7 @@ class ExperimentSetup:
         The search limits only the trials that it suggests. A resume also runs earlier trials again,
         so the engine applies the user's limit to all of them.
         """
-        algorithm = self.search_alg
+        algorithm = self.tune.search_alg
         if isinstance(algorithm, SearchGenerator):
             algorithm = algorithm.searcher
         limits = [self.one_by_one, self.tune.max_concurrent_trials or 0]
@@ -197,7 +195,7 @@ class ExperimentSetup:
 
         These are lists if the search optimises several metrics at a time; then no trial is best.
         """
-        for owner in (self.tune, self.search_alg):
+        for owner in (self.tune, self.tune.search_alg):
             metric, mode = getattr(owner, "metric", None), getattr(owner, "mode", None)
             if isinstance(metric, (list, tuple)) and len(metric) > 1:
                 return list(metric), list(mode) if isinstance(mode, (list, tuple)) else mode

@@ -133,7 +133,6 @@ def _make_setup(
         places=places,
         trainable=trainable,
         source=source,
-        search_alg=tune.search_alg,
         scheduler=scheduler,
         stopper=stopper,
         metric=metrics[0] if metrics else None,

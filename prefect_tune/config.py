@@ -54,7 +54,7 @@ class FailureConfig:
             raise InvalidArgument(
                 "fail_fast",
                 f"it cannot be combined with max_failures={self.max_failures}.",
-                "Give one of both.",
+                "Give only one of the two.",
             )
 
 

@@ -99,8 +99,8 @@ def execute(request: ExperimentRequest) -> FinishedRun:
             raise
         except ClusterError as error:
             raise ClusterError(
-                f"{error} Results so far are in {experiment.directory.path}. When that is mended, "
-                f"go on with\n    {request.resume_call(setup.name, setup.root)}"
+                f"{error} Results so far are in {experiment.directory.path}. When the cause is "
+                f"removed, go on with\n    {request.resume_call(setup.name, setup.root)}"
             ) from error
     interruption = experiment.interruption
     metric, mode = setup.objectives

@@ -314,7 +314,9 @@ def _check_same_keys(new: Mapping[str, Any], old: Any) -> None:
 def _resume_config(unfinished: bool, errored: bool, restart_errored: bool) -> ResumeConfig:
     if errored and restart_errored:
         raise InvalidArgument(
-            "restart_errored", "it is given together with `resume_errored`.", "Give one of both."
+            "restart_errored",
+            "it is given together with `resume_errored`.",
+            "Give only one of the two.",
         )
     failed = ResumeType.SKIP
     if errored or restart_errored:

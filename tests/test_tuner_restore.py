@@ -87,7 +87,7 @@ def test_what_cannot_be_restored(tmp_path):
         tune.Tuner.restore(str(tmp_path / "nothing"), train)
     tuner(tmp_path).fit()
     path = str(tmp_path / "t")
-    with pytest.raises(InvalidArgument, match=r"`restart_errored`.*Give one of both"):
+    with pytest.raises(InvalidArgument, match=r"`restart_errored`.*Give only one of the two"):
         tune.Tuner.restore(path, train, resume_errored=True, restart_errored=True)
     with pytest.raises(InvalidArgument, match=r"`param_space`.*'y'"):
         tune.Tuner.restore(path, train, param_space={"x": 1, "y": 2})

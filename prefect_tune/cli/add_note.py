@@ -18,7 +18,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("path", metavar="PATH", help="directory of the experiment or trial")
     parser.add_argument(
-        "--filename", default="note.txt", metavar="NAME", help="name of the file (note.txt)"
+        "--filename",
+        default="note.txt",
+        metavar="NAME",
+        help="name of the file (default: note.txt)",
     )
     parser.add_argument(
         "--text",

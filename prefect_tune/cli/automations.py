@@ -18,14 +18,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=60.0,
         metavar="SECONDS",
-        help="time without a heartbeat after which a sweep's process counts as dead (60)",
+        help="time without a heartbeat after which a sweep's process counts as dead (default: 60)",
     )
     parser.add_argument(
         "--max-runs",
         type=int,
         default=10,
         metavar="N",
-        help="most executions of a flow run, including the first one (10)",
+        help="maximum executions of a flow run, the first one included (default: 10)",
     )
     parser.add_argument(
         "--no-resume",

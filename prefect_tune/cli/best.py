@@ -24,7 +24,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_experiment(parser)
     add_objective(parser)
     parser.add_argument(
-        "--scope", choices=SCOPES, default="last", help="results of each trial to compare (last)"
+        "--scope",
+        choices=SCOPES,
+        default="last",
+        help="results of each trial to compare (default: last)",
     )
     parser.add_argument(
         "--constraint",
@@ -34,7 +37,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help='only trials that fulfil this, e.g. "latency <= 20"; may be given several times',
     )
     parser.add_argument(
-        "--output", "-o", choices=("text", "json"), default="text", help="output format (text)"
+        "--output",
+        "-o",
+        choices=("text", "json"),
+        default="text",
+        help="output format (default: text)",
     )
 
 

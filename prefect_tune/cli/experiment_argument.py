@@ -69,9 +69,9 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
 
 def add_objective(parser: argparse.ArgumentParser) -> None:
     """Add the options for the metric and mode to compare trials by."""
-    parser.add_argument("--metric", help="metric to compare trials by (the experiment's)")
+    parser.add_argument("--metric", help="metric to compare trials by (default: the experiment's)")
     parser.add_argument(
-        "--mode", choices=("min", "max"), help="which values are better (the experiment's)"
+        "--mode", choices=("min", "max"), help="which values are better (default: the experiment's)"
     )
 
 

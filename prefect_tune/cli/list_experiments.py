@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_table_options(parser)
     parser.add_argument(
-        "--columns", metavar="COLUMNS", help=f"columns in order ({','.join(_COLUMNS)})"
+        "--columns", metavar="COLUMNS", help=f"columns in order (default: {','.join(_COLUMNS)})"
     )
 
 

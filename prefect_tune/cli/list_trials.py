@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--columns",
         metavar="COLUMNS",
-        help=f"columns, separated by commas ({','.join(_INFO)})",
+        help=f"columns, separated by commas (default: {','.join(_INFO)})",
     )
     parser.add_argument(
         "--result-columns",

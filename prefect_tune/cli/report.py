@@ -19,7 +19,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_experiment(parser)
     add_objective(parser)
     parser.add_argument(
-        "--output", "-o", metavar="FILE", help="file to write (report.html in the experiment)"
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="file to write (default: report.html in the experiment)",
     )
 
 

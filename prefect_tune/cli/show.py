@@ -32,7 +32,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_objective(parser)
     parser.add_argument(
-        "--output", "-o", choices=("text", "json"), default="text", help="output format (text)"
+        "--output",
+        "-o",
+        choices=("text", "json"),
+        default="text",
+        help="output format (default: text)",
     )
 
 

@@ -126,7 +126,7 @@ class ControlRequestHandler:
         if ending:
             raise TuneError(f"The experiment is ending already ({ending}).")
         if request.verb not in _ACTIONS:
-            raise TuneError(f"There is no verb {request.verb!r}.")
+            raise TuneError(f"There is no action {request.verb!r}.")
         action, done = _ACTIONS[request.verb]
         trial, values = None, None
         match request.verb:

@@ -38,7 +38,7 @@ class RunUntil:
     every_result: bool = False
 
     def __or__(self, other: RunUntil) -> RunUntil:
-        """Return the points at which one of both waits."""
+        """Return the points at which either waits."""
         if self.every_result or other.every_result:
             return EVERY_RESULT
         if not other.thresholds:

@@ -40,7 +40,9 @@ def resolve_metric_and_mode(
         )
     if mode is None:
         raise InvalidArgument(
-            "mode", "no mode to compare trials by.", 'Give "min" or "max" here or there.'
+            "mode",
+            "no mode to compare trials by.",
+            'Give "min" or "max" here or to the experiment.',
         )
     return metric, check_mode(mode)
 

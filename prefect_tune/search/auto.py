@@ -64,7 +64,7 @@ class AutoSearch(SearcherWrapper):
         """Choose a searcher, and offer it the experiment's metric, mode and space."""
         metric, mode = metric or self._given_metric, mode or self._given_mode
         if mode is None:
-            raise InvalidArgument("mode", 'AutoSearch needs to know: "min" or "max".')
+            raise InvalidArgument("mode", "AutoSearch needs it.", 'Give "min" or "max".')
         if self._seed is not None:
             spec["seed"] = self._seed
         choice = choose(

@@ -18,7 +18,7 @@ class Stopper(ABC):
     A subclass implements `__call__` and `stop_all`. Results are flattened: nested metrics have
     names with ``/``. A stopper must not read a clock; it gets the time by `on_time`.
 
-    Stoppers can be combined: ``a | b`` stops where one of both does, ``a & b`` where both do.
+    Stoppers can be combined: ``a | b`` stops where either does, ``a & b`` where both do.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

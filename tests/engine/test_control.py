@@ -255,7 +255,7 @@ def test_what_cannot_be_done_says_why(running: Start, tmp_path: Path, capsys: An
     ):
         with pytest.raises(TuneError, match=message):
             send(Location(str(sweep.directory)), ControlRequest("set", values=values))
-    with pytest.raises(TuneError, match="no verb"):
+    with pytest.raises(TuneError, match="no action"):
         send(Location(str(sweep.directory)), ControlRequest("halt"))
     with pytest.raises(SystemExit):
         main(["set", str(sweep.directory), "lr=1"])

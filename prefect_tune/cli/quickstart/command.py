@@ -53,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=whole_number(1),
         default=40,
         metavar="N",
-        help="most epochs of a network (default: %(default)s)",
+        help="maximum epochs of a network (default: %(default)s)",
     )
     add(
         "--search",

@@ -1,4 +1,4 @@
-"""The sweep of the quickstart, the refit of its best network, and what the summary tells."""
+"""The sweep of the quickstart, the refit of its best network, and the values of its summary."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def parse_resume(resume: Any, config: ResumeConfig | None = None) -> ResumeMode 
         raise InvalidArgument(
             "resume_config",
             f"resume={resume!r} says already which trials run again.",
-            "Give one of both.",
+            "Give only one of the two.",
         )
     return replace(mode, trials=config)
 

@@ -102,7 +102,9 @@ class ConfinedDirectory:
         _check_size(sum(map(len, data)))
         for piece, content in zip(pieces, data, strict=True):
             if not any(map(_ARRIVING.fullmatch, PurePosixPath(piece.path).parts[:-1])):
-                raise StorageError(f"{piece.path!r} is not in a directory that arrives")
+                raise StorageError(
+                    f"{piece.path!r} is not in the directory of an incoming checkpoint"
+                )
             self.put(piece.path, piece.offset, content)
 
     def put(self, path: str, offset: int, content: bytes | memoryview) -> None:
@@ -143,10 +145,10 @@ class ConfinedDirectory:
             return
         self.discard(arrived)
         if problem and verify(final):
-            raise CheckpointUnreadable(f"what has arrived of {path} is damaged: {problem}")
+            raise CheckpointUnreadable(f"the copy of {path} is damaged: {problem}")
 
     def discard(self, arrived: str) -> None:
-        """Remove a directory that arrives.
+        """Remove the directory of an incoming checkpoint.
 
         Raises:
             StorageError: If the path is outside or not the directory of an incoming checkpoint.
@@ -169,7 +171,7 @@ class ConfinedDirectory:
     def _arriving(self, path: str) -> Path:
         directory = self.resolve(path)
         if not _ARRIVING.fullmatch(directory.name):
-            raise StorageError(f"{path!r} is not a directory that arrives")
+            raise StorageError(f"{path!r} is not the directory of an incoming checkpoint")
         return directory
 
     def _read(self, piece: Piece) -> bytes:

@@ -389,7 +389,7 @@ class ExperimentSpec(BaseModel):
             "name",
             f"there is an experiment {name!r} in {places.permanent_location} already.",
             'Give another name, such as "name-{date}", or `if_exists`: "new" for one with a number '
-            'behind its name, "resume" to go on with the one there is.',
+            'behind its name, "resume" to resume the existing one.',
         )
 
 

@@ -275,7 +275,7 @@ class LibrarySearcher(Searcher):
         """Check metric, mode and space before a trial starts, and return the parameter space."""
         name = type(self).__name__
         if self._mode is None:
-            raise InvalidArgument("mode", f'{name} needs to know: "min" or "max".')
+            raise InvalidArgument("mode", f"{name} needs it.", 'Give "min" or "max".')
         if self._metric is None:
             self._metric = DEFAULT_METRIC
         check_metric_and_mode(self._metric, self._mode)

@@ -282,7 +282,7 @@ class OptunaSearch(Searcher):
     def _check(self) -> OptunaSpace:
         """Check metric, mode, space and points before a trial starts; the storage is not used."""
         if self._mode is None:
-            raise InvalidArgument("mode", 'OptunaSearch needs to know: "min" or "max".')
+            raise InvalidArgument("mode", "OptunaSearch needs it.", 'Give "min" or "max".')
         if self._metric is None:
             self._metric = DEFAULT_METRIC
         check_metric_and_mode(self._metric, self._mode)

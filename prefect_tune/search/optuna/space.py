@@ -211,7 +211,7 @@ def distributions_of(space: SearchSpace) -> Distributions:
         ):
             raise InvalidArgument(
                 "spec",
-                f"what is at {variable.name!r} is no distribution that stands for itself.",
+                f"Optuna has no distribution for the parameter {variable.name!r}.",
                 "Grids, functions, normal distributions, and choices that hold domains have none "
                 "in Optuna.",
             )

@@ -84,9 +84,9 @@ def test_a_pipe_blocks_nobody(area):
 
 
 def test_what_is_written_from_elsewhere_goes_to_arriving_directories_only(area):
-    with pytest.raises(StorageError, match="not in a directory that arrives"):
+    with pytest.raises(StorageError, match="not in the directory of an incoming"):
         area.write([Piece("trial/file", 0, 1)], [b"x"])
-    with pytest.raises(StorageError, match="not a directory that arrives"):
+    with pytest.raises(StorageError, match="not the directory of an incoming"):
         area.discard("trial")
     area.write([Piece(f"trial/{ARRIVING}/a/b", 2, 1)], [b"x"])
     assert (area.root / "trial" / ARRIVING / "a" / "b").read_bytes() == b"\0\0x"

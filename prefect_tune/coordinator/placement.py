@@ -112,7 +112,7 @@ class Placer:
         return slot
 
     def _add_offers_for(self, request: Resources) -> None:
-        """Add what nodes offer to what they have if a request names that for the first time."""
+        """Count optional resources of nodes, such as memory, once a request names one of them."""
         if self._uses_offers or request is self._known:
             return
         if not any(map(is_offered, request)):

@@ -167,7 +167,7 @@ class AsyncHyperBandScheduler(ObjectiveScheduler):
 
     @property
     def reduction_factor(self) -> float:
-        """About one trial in so many goes on from a rung."""
+        """The reciprocal of the share of trials that go on from a rung."""
         return self._reduction_factor
 
     @property

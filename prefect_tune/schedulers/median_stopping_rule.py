@@ -43,8 +43,8 @@ class _History:
         last_value: Metric of the newest result, negated for ``min`` so that more is better.
         best: The best finite value so far, -inf before the first.
         times: Times of the finite values from the grace period on, ascending.
-        means: The mean of all values up to each of them.
-        block: How many results are in a block of `_RunningMeans`.
+        means: The mean of all values up to each of these times.
+        block: Number of results in a block of `_RunningMeans`.
     """
 
     row: int
@@ -57,7 +57,7 @@ class _History:
     _values: array[float] = field(default_factory=_floats)
 
     def add(self, time: float, value: float, grace_period: float) -> int | None:
-        """Take in a result; return the place of the first mean that is new, if one is."""
+        """Add a result; return the index of the first new or changed mean, None without one."""
         self.last_time = time
         self.last_value = value
         if not math.isfinite(value):
@@ -83,15 +83,15 @@ class _History:
 
 
 class _RunningMeans:
-    """The histories of all trials, by which it judges one against the means of the others.
+    """Histories of all trials, for the comparison of one with the means of the others.
 
     A trial's results are divided into a few blocks of equal length, which doubles when they are
-    full. Of each block arrays have its first time and the least and the greatest mean. So at any
-    time a few operations on arrays tell nearly all trials whose mean up to there is certainly
-    above, or not above, a value; only the others are looked up.
+    full. Arrays hold the first time, the least and the greatest mean of each block. So for any
+    time a few array operations find nearly all trials whose mean until then is certainly above,
+    or certainly not above, a value; only the remaining means are looked up.
 
-    The means up to a time that is asked for again, as with iterations as time, are kept in order,
-    and those of trials that come there later added.
+    If a time is asked for again, as happens if iterations are the time, the means until then are
+    kept sorted, and those of trials that reach it later are added.
     """
 
     def __init__(self, grace_period: float) -> None:
@@ -111,7 +111,7 @@ class _RunningMeans:
         self._kept_times: list[float] = []
 
     def add(self, trial_id: str, time: float, value: float) -> _History:
-        """Take in a result."""
+        """Add a result of a trial, and return the trial's history."""
         history = self.histories.get(trial_id)
         if history is None:
             history = self.histories[trial_id] = _History(len(self._rows))
@@ -194,7 +194,7 @@ class _RunningMeans:
         return count, count > 0 and own.best < _middle(means[count // 2 - 1], means[count // 2])
 
     def _means_until(self, time: float, without: _History | None = None) -> Iterator[float]:
-        """Yield the means up to a time of all trials that have come there and have one."""
+        """Yield the means up to a time of all trials that have reached it, if they have one."""
         for history in self._rows:
             if history.last_time >= time and history is not without:
                 mean = history.mean_until(time)
@@ -202,7 +202,7 @@ class _RunningMeans:
                     yield mean
 
     def _update_blocks(self, history: _History, first: int) -> None:
-        """Take a trial's means from a place on into its blocks."""
+        """Add a trial's means, from an index on, to its blocks."""
         row, means = history.row, history.means
         if len(means) > _BLOCKS * history.block:
             history.block *= 2
@@ -225,6 +225,7 @@ class _RunningMeans:
 
 
 def _middle(low: float, high: float) -> float:
+    """Return the mean of two values, exactly their value if they are equal or infinite."""
     return low if low == high else (low + high) / 2
 
 
@@ -246,7 +247,7 @@ class MedianStoppingRule(ObjectiveScheduler):
         metric: The result key to compare by; None takes the experiment's.
         mode: ``max``, ``min``, or None for the experiment's.
         grace_period: Time before which nothing is judged, in units of `time_attr`.
-        min_samples_required: With how many other trials it must be possible to compare.
+        min_samples_required: Minimum of other trials to compare with.
         min_time_slice: A trial that cannot be judged yet yields its slot to waiting ones once it
             has run so long since it last did, in units of `time_attr`.
         hard_stop: Stop bad trials; False pauses them, to run on when nothing else is left.

@@ -334,7 +334,7 @@ class ResourceChangingScheduler(TrialScheduler):
         return self._base.choose_trial_to_run(controller)
 
     def run_until(self, trial: Trial) -> RunUntil:
-        """Return that the trial waits at each result, since its resources depend on all trials."""
+        """Have the trial wait at each result, unless its resources cannot change."""
         return self._base.run_until(trial) if self._allocate is None else EVERY_RESULT
 
     def why_stopped(self, result: Mapping[str, Any]) -> str:

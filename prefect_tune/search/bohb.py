@@ -246,7 +246,7 @@ class TuneBOHB(LibrarySearcher):
 
 
 def _scale(parameter: Parameter) -> tuple[float, float]:
-    """Return what 0 and 1 in a row stand for; an integer has the interval up to the next one."""
+    """Return the values that 0 and 1 in a row stand for; an integer spans up to the next one."""
     whole = parameter.kind == "int"
     return parameter.scaled(parameter.low), parameter.scaled(parameter.high + whole)
 

@@ -1,4 +1,4 @@
-"""`SimulatedAttempt`: does the steps of a simulated trial, and makes its results."""
+"""`SimulatedAttempt`: runs the steps of a simulated trial, and makes its results."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from prefect_tune.nested import flatten
 
 @dataclass(slots=True)
 class Step:
-    """What a simulated trial yields: `metrics`, reported after `seconds` of work.
+    """Step of a simulated trial: `metrics` that it reports after `seconds` of work.
 
-    With `checkpoint` it saves a checkpoint as well.
+    If `checkpoint` is true, the trial also writes a checkpoint.
     """
 
     metrics: dict[str, Any]
@@ -26,7 +26,7 @@ class Step:
 
 
 #: A simulated trial: takes a configuration, yields `Step`s or bare metrics (one second of work). It
-#: goes on from a checkpoint by leaving out as many of them as it had yielded there.
+#: is resumed from a checkpoint by skipping the steps before that checkpoint.
 Program = Callable[[dict[str, Any]], Iterable[Step | dict[str, Any]]]
 
 
@@ -57,12 +57,12 @@ class Report:
 
 @dataclass(slots=True, eq=False)
 class SimulatedAttempt:
-    """Attempt of a simulated trial, and how far it has got.
+    """Attempt of a simulated trial, with its progress.
 
     Attributes:
-        slowdown: How many times as long each step takes as its program says.
-        reports: What it works at: reports that are delivered together, unless it is cut off.
-        failure: What its program has raised behind these.
+        slowdown: Factor by which each step takes longer than its program says.
+        reports: The next reports, which are delivered together unless the attempt is interrupted.
+        failure: The exception that its program has raised after these.
         over: True once it has ended.
     """
 
@@ -89,15 +89,15 @@ class SimulatedAttempt:
         self.key = self.launch.key
 
     def work(self, now: float, most: int, checkpoint_every: int) -> list[Report]:
-        """Do the next steps, up to the first one at which the trial waits for a decision.
+        """Run the next steps, up to the first one at which the trial waits for a decision.
 
         Args:
             now: The simulated time.
             most: How many reports may be delivered together.
-            checkpoint_every: It saves a checkpoint with every so many; 0 where a step says so only.
+            checkpoint_every: Results between two checkpoints; 0 writes them only where a step asks.
 
         Returns:
-            The reports; none if the trial has come to its end.
+            The reports; none if the trial has ended.
         """
         before = self.launch.progress
         reports: list[Report] = []

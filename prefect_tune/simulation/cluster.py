@@ -1,4 +1,4 @@
-"""The machines of a simulation, and what goes wrong there."""
+"""The machines of a simulation, with their faults: failures, losses and stragglers."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _CRASHED = AttemptError("simulated", "the simulated trial failed")
 class SimulatedCluster:
     """The machines that a simulated sweep runs on.
 
-    What happens to an attempt depends on the seed, the trial and the attempt only, so that two
-    schedulers are compared under the same mishaps.
+    The faults of an attempt depend on the seed, the trial and the attempt only, so that two
+    schedulers are compared under the same faults.
 
     Attributes:
-        nodes: How many machines.
-        cpus: CPUs of each.
-        gpus: GPUs of each.
-        resources: Other resources of each.
+        nodes: Number of machines.
+        cpus: CPUs of each machine.
+        gpus: GPUs of each machine.
+        resources: Other resources of each machine.
         start_s: Seconds between a launch and an attempt's first work.
-        failures_per_hour: How often an attempt fails while it runs, on average.
-        losses_per_hour: How often a machine is lost, as spot instances are, on average.
-        replaced_after_s: Seconds after which a lost machine is replaced; None never does.
+        failures_per_hour: Mean failures of an attempt per hour that it runs.
+        losses_per_hour: Mean losses of a machine per hour, as of spot instances.
+        replaced_after_s: Seconds after which a lost machine is replaced; None replaces none.
         straggler_share: Share of the attempts that are slow, from 0 to 1.
-        straggler_slowdown: How many times as long these take.
-        price_per_hour: Price of a machine.
+        straggler_slowdown: Factor by which these take longer.
+        price_per_hour: Price of a machine per hour.
 
     Raises:
         InvalidArgument: If a value is out of its range.
@@ -71,25 +71,25 @@ class SimulatedCluster:
             check_number("replaced_after_s", self.replaced_after_s, at_least=0)
 
     @property
-    def has_mishaps(self) -> bool:
-        """Whether attempts may end before their time."""
+    def has_faults(self) -> bool:
+        """True if attempts may fail or be lost with their machine."""
         return self.failures_per_hour > 0 or self.losses_per_hour > 0
 
     def node(self, number: int) -> Node:
-        """Return one of the machines.
+        """Return one of the machines as a node.
 
         Args:
-            number: Which, from 1.
+            number: Number of the machine, from 1.
         """
         resources = Resources.of(CPU=self.cpus, GPU=self.gpus, **self.resources)
         devices = tuple(map(str, range(int(self.gpus))))
         return Node(f"node-{number}", resources, devices)
 
     def concurrency(self, request: Resources) -> int:
-        """Return how many trials run at the same time.
+        """Return how many trials can run at the same time.
 
         Args:
-            request: What each of them asks for.
+            request: Resources of each trial.
         """
         if len(request.bundles) > 1:
             placer = Placer()
@@ -100,16 +100,16 @@ class SimulatedCluster:
         return self.nodes * min(fit, default=0)
 
 
-class Mishaps:
-    """Makes attempts fail and machines disappear, the same with the same seed.
+class Faults:
+    """Makes attempts fail or slow and machines disappear, reproducibly.
 
     Args:
-        cluster: How often.
-        executor: Where.
-        seed: The seed.
+        cluster: The machines, with the rates of faults.
+        executor: Runs the attempts.
+        seed: The same seed gives the same faults.
 
     Attributes:
-        losses: How many machines were lost.
+        losses: Number of machines lost so far.
     """
 
     def __init__(self, cluster: SimulatedCluster, executor: SimulatedExecutor, seed: int) -> None:
@@ -143,7 +143,7 @@ class Mishaps:
             executor.fail_after(seconds, attempt, _CRASHED)
 
     def node_hours(self) -> float:
-        """Return the hours for which machines have been there, summed over them."""
+        """Return the hours that all machines together have existed, for which they are paid."""
         now = self._executor.now
         return (self._node_s + sum(now - since for since in self._up.values())) / 3600
 

@@ -1,4 +1,4 @@
-"""Schedulers and searchers beside each other, on a model of training."""
+"""Compares schedulers and searchers on a model of training, by simulated sweeps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _POINTS = 200
 _COLORS = ("#2b6777", "#d1495b", "#e0a030", "#5b8c5a", "#7a5195", "#8a8a8a", "#3f88c5", "#b56576")
-#: What regret is plotted over: a name for people, and where a result has it.
+#: Horizontal axes of the plot of regret: label, and the place of a result and of the end on it.
 _OVER: dict[str, tuple[str, Callable[[Incumbent], float], Callable[[SimulationSummary], float]]] = {
     "time": ("hours on the cluster", lambda i: i.time / 3600, lambda s: s.seconds / 3600),
     "cost": ("trial hours", lambda i: i.hours, lambda s: s.trial_hours),
@@ -37,8 +37,8 @@ class Outcome:
 
     Attributes:
         name: Its name.
-        runs: What each simulated sweep has taken.
-        regrets: How far the best result of each was from the optimum in the end.
+        runs: Summary of each simulated sweep.
+        regrets: Final regret of each: the distance of its best result from the optimum.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Outcome:
 
     @property
     def median_regret(self) -> float:
-        """Median regret in the end."""
+        """Median of the final regrets."""
         return statistics.median(self.regrets)
 
 
@@ -56,10 +56,10 @@ class Comparison:
     """Results of several ways to search, in the order in which these were given.
 
     Attributes:
-        outcomes: The results of each, by its name.
+        outcomes: The results of each way, by its name.
         metric: The metric.
         mode: ``min`` or ``max``.
-        optimum: What regret is counted from: the known optimum, or the best result of all.
+        optimum: The value with regret 0: the known optimum, or the best result of all.
     """
 
     outcomes: Mapping[str, Outcome]
@@ -68,7 +68,7 @@ class Comparison:
     optimum: float
 
     def regret_at(self, name: str, place: float, over: str = "time") -> list[float]:
-        """Return the regret of each seed when so much was spent; infinite before the first result.
+        """Return the regret of each seed at a time or cost; infinite before the first result.
 
         Args:
             name: Which way to search.
@@ -106,11 +106,11 @@ class Comparison:
         return "\n".join(draw_lines(head, rows, [False] * len(head)))
 
     def plot(self, over: str = "time", path: str | os.PathLike[str] | None = None) -> Plot:
-        """Draw the median regret over time or cost, with the middle half of the seeds.
+        """Draw the median regret over time or cost, with the quartiles of the seeds.
 
         Args:
             over: ``time`` (on the cluster) or ``cost`` (hours of trials).
-            path: Where to save it, too: ``.png``, ``.svg``, ``.pdf`` or ``.html``.
+            path: File to save the picture to: ``.png``, ``.svg``, ``.pdf`` or ``.html``.
 
         Raises:
             InvalidArgument: If an argument has another value.
@@ -151,17 +151,17 @@ def compare(
     cluster: SimulatedCluster | None = None,
     **arguments: Any,
 ) -> Comparison:
-    """Simulate several ways to search with the same seeds, and say how far each gets.
+    """Simulate several ways to search with the same seeds, and return the regret of each.
 
     Args:
         ways: Names, each with a scheduler, a searcher, or a dict of arguments of `simulate` such as
             ``{"scheduler": ASHAScheduler(...), "num_samples": 100}``.
-        model: What trials do; see `simulate`.
-        seeds: How many sweeps are simulated of each; every way gets the same seeds.
+        model: The model of training; see `simulate`.
+        seeds: Number of sweeps of each way; every way gets the same seeds.
         optimum: The best possible value; None is that of a stock model, or else the best result of
             all sweeps.
-        cluster: Where; None is one machine with 8 CPUs.
-        **arguments: Those of `simulate`, for all.
+        cluster: The machines; None is one machine with 8 CPUs.
+        **arguments: Arguments of `simulate`, for all ways.
 
     Raises:
         InvalidArgument: If an argument cannot work.
@@ -181,7 +181,9 @@ def compare(
             metric, mode = analysis.default_metric, analysis.default_mode
             runs.setdefault(name, []).append(analysis.simulation)
     if metric is None or mode is None:
-        raise InvalidArgument("metric", "there is no single one.", "Give `metric` and `mode`.")
+        raise InvalidArgument(
+            "metric", "the sweeps have none, or several.", "Give `metric` and `mode`."
+        )
     best = min if mode == "min" else max
     finals = {name: [_final(run) for run in some] for name, some in runs.items()}
     if optimum is None:

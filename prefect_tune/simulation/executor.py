@@ -1,6 +1,6 @@
 """Runs attempts in simulated time, without processes, threads or a clock.
 
-Nothing happens by itself: `step` lets the next thing happen.
+Time advances only when `step` is called, to the next scheduled action.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ class SimulatedExecutor:
     """Runs the attempts of a sweep in simulated time; deterministic.
 
     Args:
-        program: What every trial does.
-        nodes: Where attempts can run.
+        program: The steps of every trial.
+        nodes: The nodes of the cluster.
         start_s: Seconds between a launch and the first work of the attempt.
-        checkpoint_every: Trials checkpoint with every so many results, and when they pause; 0 only
-            then, and where a `Step` says so.
+        checkpoint_every: Results between two checkpoints of a trial; 0 writes them only at a pause
+            and where a `Step` asks for one.
         batch: How many results of a trial may be delivered together, at the time of the last one.
 
     Attributes:
         now: The simulated time.
         experiment_id: Shown in results.
-        hours_used: Hours for which attempts have held each resource.
-        ended_hours: Hours that attempts which have ended had run.
+        hours_used: Hours for which attempts have held each resource, by name.
+        ended_hours: Hours that ended attempts have run.
         start_s: Seconds between a launch and the first work of the attempt.
     """
 
@@ -79,12 +79,12 @@ class SimulatedExecutor:
     # -- time -------------------------------------------------------------------------------------
 
     def step(self, until: float = math.inf) -> bool:
-        """Let the next thing happen; return False if nothing is going to.
+        """Advance the time to the next scheduled action and do it; return False if there is none.
 
-        One thing may emit several events, e.g. a last result and the end of its attempt.
+        An action may emit several events, e.g. a last result and the end of its attempt.
 
         Args:
-            until: What comes later does not happen.
+            until: Latest time of an action that is done.
         """
         agenda = self._agenda
         if not agenda or agenda[0][0] > until:
@@ -98,11 +98,11 @@ class SimulatedExecutor:
 
     @property
     def num_attempts(self) -> int:
-        """How many attempts run."""
+        """Number of running attempts."""
         return len(self._attempts)
 
     def attempt_hours(self) -> float:
-        """Return the hours that attempts have run by now, summed over them."""
+        """Return the hours that all attempts together have run by now."""
         running = sum(self.now - attempt.launched for attempt in self._attempts.values())
         return self.ended_hours + running / 3600
 
@@ -117,7 +117,7 @@ class SimulatedExecutor:
         action: Callable[..., None],
         *argument: Any,
     ) -> None:
-        """Call `action` at a time, unless its attempt, if it has one, is over by then."""
+        """Call `action` at a time, unless `attempt` is given and has ended by then."""
         entry = (
             time if time > self.now else self.now,
             next(self._order),
@@ -130,13 +130,13 @@ class SimulatedExecutor:
     # -- the executor -----------------------------------------------------------------------------
 
     def start(self, experiment_id: str, emit: Emit) -> None:
-        """Begin: tell of the nodes."""
+        """Begin the experiment, and emit its nodes."""
         self.experiment_id = experiment_id
         self._emit = emit
         self._announce()
 
     def capacity(self) -> tuple[Node, ...]:
-        """Return the nodes that there are."""
+        """Return the current nodes."""
         return tuple(self._nodes.values())
 
     def begin(
@@ -150,10 +150,10 @@ class SimulatedExecutor:
         """Start an attempt.
 
         Args:
-            launch: What to start.
+            launch: The attempt.
             directory: Trial directory below the experiment directory.
             experiment_tag: The trial's tag.
-            slowdown: How many times as long its steps take as its program says.
+            slowdown: Factor by which its steps take longer than its program says.
         """
         constants = constants_of(
             launch.trial_id, self.experiment_id, experiment_tag, launch.config, launch.node
@@ -176,7 +176,7 @@ class SimulatedExecutor:
                 self._at(self.now, attempt, self._apply_decision, decision)
 
     def kill(self, kills: Sequence[Kill]) -> None:
-        """Tell attempts to stop, and end them by force after a grace period."""
+        """Ask attempts to stop, and end them by force after a grace period."""
         for kill in kills:
             attempt = self._attempts.get(kill.key)
             if attempt is not None:
@@ -185,14 +185,14 @@ class SimulatedExecutor:
                 # The next rung of the ladder, at which real trials get SIGTERM.
                 self._at(self.now + self._stop_grace_s, attempt, self._end, Outcome.STOPPED)
 
-    # -- mishaps ----------------------------------------------------------------------------------
+    # -- faults -----------------------------------------------------------------------------------
 
     def fail_after(self, seconds: float, attempt: SimulatedAttempt, error: AttemptError) -> None:
-        """Have an attempt fail some time from now, if it still runs then."""
+        """Make an attempt fail after some seconds, if it still runs then."""
         self._at(self.now + seconds, attempt, self._end, Outcome.FAILED, error)
 
     def lose_node(self, address: str) -> None:
-        """Take a node away, with all that runs on it."""
+        """Remove a node, and end its attempts as lost."""
         del self._nodes[address]
         for attempt in list(self._attempts.values()):
             if attempt.launch.node == address:
@@ -215,7 +215,7 @@ class SimulatedExecutor:
         self._go_on(attempt)
 
     def _go_on(self, attempt: SimulatedAttempt) -> None:
-        """Do the attempt's next piece of work and schedule its outcome."""
+        """Compute the next reports of an attempt, and schedule their delivery."""
         reports: list[Report] = []
         if attempt.failure is None:
             reports = attempt.work(self.now, self._batch, self._checkpoint_every)
@@ -259,7 +259,7 @@ class SimulatedExecutor:
         )
 
     def _cut_short(self, attempt: SimulatedAttempt) -> None:
-        """Deliver no more together than what is done by now and the step that is being done."""
+        """Split a batch of an attempt: deliver the finished steps and the current one only."""
         reports = attempt.reports
         if len(reports) < 2 or reports[-2].time <= self.now:
             return
@@ -278,7 +278,7 @@ class SimulatedExecutor:
         self._store(attempt, path, result)
 
     def _store(self, attempt: SimulatedAttempt, path: str, result: dict[str, Any]) -> None:
-        """Take a checkpoint to storage: at once, as on a shared file system."""
+        """Emit that a checkpoint is in storage; it takes no time, as on a shared file system."""
         self._emit(CheckpointSaved(self.now, *attempt.key, path, result))
 
     def _apply_decision(self, attempt: SimulatedAttempt, decision: Decide) -> None:
@@ -301,7 +301,7 @@ class SimulatedExecutor:
             self._go_on(attempt)
 
     def _leave(self, attempt: SimulatedAttempt, ending: Outcome) -> None:
-        """End an attempt at a report, as it was told."""
+        """End an attempt at a report, as a decision or a `kill` has asked."""
         if ending is Outcome.PAUSED:
             self._save(attempt)
         self._end(attempt, ending)

@@ -1,4 +1,4 @@
-"""What a sweep will take, worked out before anything runs."""
+"""Forecasts the time and cost of a sweep before it runs."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from prefect_tune.simulation.cluster import SimulatedCluster
 from prefect_tune.simulation.run import setup_simulation, simulate_request
 from prefect_tune.validation import check_count, check_number, seconds_from
 
-#: Sweeps that are simulated where there is no rule to reckon with.
+#: Sweeps that are simulated where no formula applies.
 _SIMULATED = 5
 _MOST_SIMULATED_TRIALS = 20_000
-#: Trials with which the rule of ASHA is played.
+#: Trials for which the rule of ASHA is simulated.
 _MOST_PLAYED = 20_000
 _EXACT = "exact"
 _BY_RULE = "bounds and mean by the rule of ASHA, with trials that come in random order"
@@ -30,12 +30,12 @@ _BY_RULE = "bounds and mean by the rule of ASHA, with trials that come in random
 
 @dataclass(frozen=True)
 class Bounds:
-    """A number that may depend on results.
+    """Bounds and mean of a number that depends on the results of trials.
 
     Attributes:
-        low: The least it can be; of simulated sweeps the least there was.
-        expected: What it is on average if trials come in random order.
-        high: The most.
+        low: The lower bound; with simulated sweeps the least of them.
+        expected: The mean if trials come in random order.
+        high: The upper bound; with simulated sweeps the greatest of them.
     """
 
     low: float
@@ -57,7 +57,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Rung:
-    """How many trials come to a step at which a scheduler compares them."""
+    """Step at which a scheduler compares trials, and how many trials reach it."""
 
     step: float
     trials: Bounds
@@ -68,16 +68,16 @@ class SweepPlan:
     """Forecast of what a sweep will take.
 
     Attributes:
-        trials: How many trials there are; None if only the time budget ends the search.
-        concurrency: How many of them run at the same time.
+        trials: Number of trials; None if only the time budget ends the search.
+        concurrency: How many trials run at the same time.
         steps_per_trial: Steps of a trial that runs to its end.
-        rungs: How many trials get how far; empty where the scheduler has no rungs.
+        rungs: The scheduler's rungs with their numbers of trials; empty if it has none.
         steps: Steps (epochs) of all trials together.
-        hours: Hours on the cluster, from the beginning to the end.
+        hours: Hours from the beginning of the sweep to its end.
         cpu_hours: Hours for which trials hold CPUs.
-        gpu_hours: Hours for which they hold GPUs.
-        cost: What the cluster costs meanwhile.
-        basis: What the numbers are: exact, by a rule, or by simulation.
+        gpu_hours: Hours for which trials hold GPUs.
+        cost: Price of the cluster for these hours.
+        basis: How the numbers were obtained: exactly, by a formula, or by simulation.
     """
 
     trials: int | None
@@ -117,7 +117,7 @@ def forecast(
     steps: int | None = None,
     cluster: SimulatedCluster | None = None,
 ) -> SweepPlan:
-    """Work out what a request will take; see `plan` for the arguments."""
+    """Forecast the sweep of a request; see `plan` for the arguments."""
     check_number("seconds_per_step", seconds_per_step, above=0)
     cluster = SimulatedCluster() if cluster is None else cluster
     made, _ = setup_simulation(request)
@@ -141,7 +141,7 @@ def forecast(
     budget_h = None if budget is None else seconds_from("time_budget_s", budget) / 3600
     work = _Work(made, made.resources, cluster, min(limits), whole, seconds_per_step, budget_h)
     scheduler = made.scheduler
-    if trials is None or cluster.has_mishaps or cluster.straggler_share:
+    if trials is None or cluster.has_faults or cluster.straggler_share:
         return work.by_simulation(request, trials)
     if type(scheduler) is FIFOScheduler:
         return work.by_total_steps(trials, (), Bounds(*[float(trials * whole)] * 3), _EXACT)
@@ -158,7 +158,7 @@ def forecast(
 
 @dataclass(frozen=True)
 class _Work:
-    """Works out hours and money of a planned sweep."""
+    """Computes the hours and the cost of a planned sweep."""
 
     setup: ExperimentSetup
     resources: Resources
@@ -171,7 +171,7 @@ class _Work:
     def by_total_steps(
         self, trials: int, rungs: tuple[Rung, ...], steps: Bounds, basis: str
     ) -> SweepPlan:
-        """Return the plan of a sweep whose trials take so many steps together."""
+        """Return the plan of a sweep with a known total of steps."""
         slots, start = self.concurrency, self.cluster.start_s
         held = steps.each(lambda number: (number * self.seconds + trials * start) / 3600)
         longest = (self.steps * self.seconds + start) / 3600
@@ -206,7 +206,7 @@ class _Work:
         )
 
     def by_simulation(self, request: ExperimentRequest, trials: int | None) -> SweepPlan:
-        """Return the plan of a sweep as simulated, with trials in random order."""
+        """Return the plan of a sweep from simulations with trials in random order."""
         if trials is None and self.budget_h is None:
             raise InvalidArgument(
                 "num_samples", "the search never ends.", "Give a time_budget_s or a number."
@@ -247,7 +247,7 @@ class _Work:
 
 
 def _cut_short(bounds: Bounds, share: float) -> Bounds:
-    """Return bounds for a sweep that may be cut short: the mean times `share`, the same most."""
+    """Return bounds for a sweep that may end early: the mean times `share`, the same maximum."""
     expected = bounds.expected * share
     return Bounds(min(bounds.low, expected), expected, bounds.high)
 
@@ -268,7 +268,7 @@ def _random_order(names: list[str], steps: int, seconds: float, seed: int) -> Pr
 
 
 def _steps_per_trial(setup: ExperimentSetup, steps: int | None) -> int:
-    """Return the number of steps of a trial that nobody stops for being bad."""
+    """Return the number of steps of a trial that no scheduler stops early."""
     limits: list[float] = []
     if steps is not None:
         check_count("steps", steps, at_least=1)
@@ -295,7 +295,7 @@ def _steps_per_trial(setup: ExperimentSetup, steps: int | None) -> int:
 def _asha_rungs(
     trials: int, milestones: Sequence[float], whole: int, factor: float
 ) -> tuple[Rung, ...]:
-    """Return how many trials come to each rung, and to the end."""
+    """Return how many trials reach each rung, and the end."""
     steps = [milestone for milestone in milestones if milestone < whole]
     expected = _expected_at(trials, len(steps), 1 - 1 / factor)
     # The first trial at a rung always goes on, and all do if each is better than those before.
@@ -307,10 +307,10 @@ def _asha_rungs(
 
 
 def _expected_at(trials: int, rungs: int, quantile: float) -> list[float]:
-    """Return the mean numbers of trials that come to each rung and pass the last one.
+    """Return the mean numbers of trials that reach each rung and pass the last one.
 
-    Those that come to a higher rung are not in random order: the first ones got there when there
-    were few to be compared with. So the rule is played, which no formula gives.
+    The trials at a higher rung are not in random order, because the first ones were compared with
+    few others. No formula covers that, so the rule is simulated.
     """
     played = min(trials, _MOST_PLAYED)
     repeats = max(1, _MOST_PLAYED // played // 10)
@@ -331,7 +331,7 @@ def _expected_at(trials: int, rungs: int, quantile: float) -> list[float]:
 
 
 def _steps_of(rungs: Sequence[Rung]) -> Bounds:
-    """Steps of all trials together, which go on from rung to rung."""
+    """Return the steps of all trials together, which continue from rung to rung."""
     low = expected = high = 0.0
     before = 0
     for rung in rungs:

@@ -1,4 +1,4 @@
-"""What simulated trials do: learning curves as functions, as tables, or as programs."""
+"""Models of training for simulated trials: functions, tables of results, or programs."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _RIGHT = (
 
 
 class ResultTable:
-    """The results of an earlier experiment as a model: each trial does what its nearest one did.
+    """Model made of an earlier experiment: a trial gets the results of the nearest earlier one.
 
-    Numbers are compared by their place in the range of the earlier ones (on a logarithmic scale
-    where these are positive and span more than a factor of 100), other values by being the same.
+    Numbers are compared by their position in the range of the earlier ones (on a logarithmic scale
+    where these are positive and span more than a factor of 100), other values by equality.
 
     Args:
         configs: The configurations of earlier trials.
-        results: The results of each of them, in order; `time_this_iter_s` says how long a step
-            took, or else 1 second.
+        results: The results of each trial, in order; `time_this_iter_s` is the duration of a
+            step, 1 second if it is missing.
 
     Raises:
         InvalidArgument: If there are none, or their numbers differ.
@@ -142,12 +142,12 @@ def as_program(model: Any, steps: int | None = None) -> Program:
     """Return the program that simulated trials of a model run.
 
     Args:
-        model: As users give it; see `simulate`.
-        steps: How many results a trial has at most; None is 100 for a function of the step, and as
-            many as there are for all others.
+        model: A user's model; see `simulate`.
+        steps: Maximum of results of a trial; None is 100 for a function of the step, and no limit
+            for other models.
 
     Raises:
-        InvalidArgument: If it is none.
+        InvalidArgument: If it is no model.
     """
     if steps is not None:
         check_count("steps", steps, at_least=1)

@@ -1,11 +1,10 @@
-"""A shorter way through sweeps whose trials do nothing but start, report and end.
+"""`PlainSweep`: a fast path for simulated sweeps whose trials only start, report and end.
 
-A coordinator handles each thing that happens as an event, and answers with commands: hundreds of
-calls for each trial. `PlainSweep` makes the same calls of the same scheduler, searcher, stopper and
-model, in the same order, with one small object for each running trial. At the first thing that it
-has no way for (a trial that fails or saves a checkpoint, a result with other values than numbers)
-it gives up, and the sweep begins anew with a coordinator and an executor, which takes four times as
-long. So whatever happens, the results are those of the long way.
+A coordinator handles events and answers with commands, in hundreds of calls for each trial.
+`PlainSweep` makes the same calls of the same scheduler, searcher, stopper and model, in the same
+order, with one small object for each running trial. At anything else (a trial that fails or saves
+a checkpoint, a result with values that are no numbers) it gives up, and the sweep starts anew with
+a coordinator and an executor, which takes four times as long. So both paths have the same results.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ _NO_STEPS: Iterator[Any] = iter(())
 
 
 class _Unforeseen(Exception):
-    """Error for something that only a coordinator can handle."""
+    """Error for an event that only a coordinator can handle."""
 
 
 @dataclass(slots=True, eq=False)
@@ -60,13 +59,12 @@ class _Run:
     """Running trial.
 
     Attributes:
-        next: What it does next.
-        launched: When it was launched.
-        steps: What is left of its program.
-        rows: Each step that it has done: its number, the metrics, the seconds of all steps so far,
-            its own seconds.
-        reported: How many of them it has reported.
-        until: Where it waits for a decision.
+        next: The method to call next.
+        launched: Time of the launch.
+        steps: The rest of its program.
+        rows: The finished steps: number, metrics, seconds of all steps so far, seconds of this one.
+        reported: Number of steps that it has reported.
+        until: The results at which it waits for a decision.
         limit: The iteration of `until`, infinite without one.
     """
 
@@ -86,23 +84,23 @@ class PlainSweep:
     """Runs one sweep of trials that start, report and end.
 
     Args:
-        setup: What is run; its scheduler and stopper stay as they are.
-        resources: What each trial asks for.
-        program: What trials do.
+        setup: The sweep; its scheduler and stopper are copied.
+        resources: Resources of each trial.
+        program: The steps of every trial.
         options: The options of the coordinator.
-        controller: What the hooks of the scheduler are called with.
-        nodes: Where trials run.
+        controller: First argument of the scheduler's hooks.
+        nodes: The nodes of the cluster.
         start_s: Seconds between a launch and the first work of the trial.
         keeps_results: Keep all results of each trial, in `histories`.
-        batch: How many results of a trial may be reported together.
+        batch: Maximum of results of a trial that are reported together.
 
     Attributes:
         trials: All trials.
-        summary: What the sweep takes.
+        summary: Time and cost so far.
         histories: All results of each trial by its id.
         now: The simulated time.
-        hours: Hours that ended trials had run.
-        hours_used: Hours for which they have held each resource.
+        hours: Hours that ended trials have run.
+        hours_used: Hours for which they have held each resource, by name.
     """
 
     setup: ExperimentSetup
@@ -149,10 +147,10 @@ class PlainSweep:
 
     @staticmethod
     def can_run(setup: ExperimentSetup, options: CoordinatorOptions) -> bool:
-        """Return True if a sweep starts out as one of this kind.
+        """Return True if a sweep may be a plain one, as far as its arguments tell.
 
         Args:
-            setup: What is run.
+            setup: The sweep.
             options: The options of the coordinator.
         """
         return (
@@ -169,9 +167,9 @@ class PlainSweep:
     # -- time -------------------------------------------------------------------------------------
 
     def run(self) -> bool:
-        """Run to the end; False if something comes that this class has no way for.
+        """Run to the end; return False at the first event that only a coordinator can handle.
 
-        Then the search is where it was before, and the rest of this object of no use.
+        Then the search is set back to its state before, and this object is of no use.
         """
         later, due = self._later, self._due
         before = self._source.save_state()
@@ -216,7 +214,7 @@ class PlainSweep:
         self._schedule(run, self.now + self.start_s)
 
     def _schedule(self, run: _Run, time: float) -> None:
-        """Have a trial do what is next at a time."""
+        """Schedule the next method of a trial at a time."""
         if time > self.now:
             self._count += 1
             heapq.heappush(self._later, (time, self._count, run))
@@ -249,10 +247,10 @@ class PlainSweep:
         self._reuse_slot(run)
 
     def _work(self, run: _Run) -> bool:
-        """Do a trial's next steps, up to the first at which it waits; False at its end.
+        """Run a trial's next steps, up to the first at which it waits; return False at its end.
 
         Raises:
-            _Unforeseen: If a step is not one of those that this class has a way for.
+            _Unforeseen: If only a coordinator can handle a step.
         """
         rows, steps, limit, names = run.rows, run.steps, run.limit, self._names
         begin = count = len(rows)
@@ -330,8 +328,8 @@ class PlainSweep:
 
         Args:
             run: The trial.
-            count: Which one, from 1.
-            now: When it was reported.
+            count: Number of the result, from 1.
+            now: Time of the report.
         """
         trial = run.trial
         row = run.rows[count - 1]
@@ -349,7 +347,7 @@ class PlainSweep:
         return result
 
     def _report(self, run: _Run) -> None:
-        """Report what a trial has done; it goes on or ends."""
+        """Report the steps of a trial that needs no decision, and continue or end the trial."""
         first, last = run.reported, len(run.rows)
         goes_on = self._work(run)
         if not goes_on:
@@ -362,7 +360,7 @@ class PlainSweep:
             self._reuse_slot(run)
 
     def _decide(self, run: _Run) -> None:
-        """Report what a trial has done, and have stopper and scheduler decide about it."""
+        """Report the steps of a trial, and let stopper and scheduler decide about it."""
         count, trial = len(run.rows), run.trial
         self._count_results(run, run.reported, count)
         result = self._result(run, count, self.now)
@@ -381,7 +379,7 @@ class PlainSweep:
         self._due.append(run)
 
     def _count_results(self, run: _Run, first: int, last: int) -> None:
-        """Count results from `first` on, and see which are better than all before."""
+        """Count results from `first` on, and note those that are the best so far."""
         run.reported = last
         self.summary.num_results += last - first
         place, sign = self._place, self._sign
@@ -411,7 +409,7 @@ class PlainSweep:
             close()
 
     def _finish(self, run: _Run) -> None:
-        """Complete a trial whose program has come to its end."""
+        """Complete a trial whose program has ended."""
         count = run.reported
         self._complete(run, self._result(run, count, self.now) if count else {})
 
@@ -430,7 +428,7 @@ class PlainSweep:
         self._scheduler.on_trial_complete(self.controller, trial, result)
 
     def _reuse_slot(self, run: _Run) -> None:
-        """Give the slot of a trial that has ended to the one that waits for it."""
+        """Give the slot of an ended trial to the trial that waits for it."""
         run.trial.status = TERMINATED
         if self._waiting is None:
             return
@@ -450,7 +448,7 @@ def suggestion_event(found: Suggestion, resources: Resources, now: float) -> Tri
 
     Args:
         found: The suggestion.
-        resources: What the trial asks for.
+        resources: Resources of the trial.
         now: The time.
     """
     config = found.config

@@ -1,4 +1,4 @@
-"""What another scheduler or stopper would have made of a finished experiment."""
+"""Replays a finished experiment under another scheduler or stopper."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from prefect_tune.simulation.run import SimulatedAnalysis, setup_simulation, sim
 
 @dataclass(frozen=True)
 class Replay:
-    """What another scheduler or stopper would have made of an experiment.
+    """Estimated outcome of an experiment under another scheduler or stopper.
 
     Attributes:
-        stopped: Trials that would have ended before they did, and at which step.
-        steps: Results that there were.
-        steps_saved: How many of them would not have been.
+        stopped: Trials that would have ended earlier, each with its step.
+        steps: Number of results in the experiment.
+        steps_saved: Number of results that would have been saved.
         hours: Hours that trials have run.
-        hours_saved: How many of them they would not have.
-        best_trial: Id of the trial that was the best in the end.
-        best_lost: Whether that one would have been stopped before it came to its best value.
-        best_value: The best value that there was.
-        best_value_left: The best one that would have been left.
-        analysis: The trials as they would have been.
+        hours_saved: Hours that would have been saved.
+        best_trial: Id of the best trial of the experiment.
+        best_lost: True if that trial would have been stopped before its best value.
+        best_value: The best value in the experiment.
+        best_value_left: The best value in the replay.
+        analysis: The trials of the replay.
     """
 
     stopped: Mapping[str, int]
@@ -69,10 +69,10 @@ def replay(
     metric: str | None = None,
     mode: str | None = None,
 ) -> Replay:
-    """Say what a scheduler or stopper would have done to a finished experiment, and what it costs.
+    """Estimate what a scheduler or stopper would have saved in a finished experiment, and lost.
 
-    The trials come up in the same order and as many at a time as then; each reports what it
-    reported then, as far as it gets. A trial that was stopped then cannot go on further.
+    Trials start in the recorded order, with as many at a time; each reports its recorded results
+    until it is stopped. A trial cannot go on beyond its last recorded result.
 
     Args:
         results: A finished experiment: `ResultGrid`, `ExperimentAnalysis` or its directory.
@@ -121,11 +121,11 @@ def replay(
 
 
 def _stand_in(config: dict[str, Any]) -> None:
-    """Stand for the trainable of a replay, which is never run."""
+    """Placeholder for the trainable of a replay; never called."""
 
 
 class _Recorded:
-    """The trials of an experiment, as a search that suggests them in order."""
+    """Search that suggests the trials of an experiment in their order."""
 
     lookahead = 1
     wants_results = False
@@ -133,7 +133,7 @@ class _Recorded:
     def __init__(self, trials: Sequence[Trial]) -> None:
         self._trials = iter(trials)
         self._count = len(trials)
-        #: The id of the trial that each configuration, by its identity, belongs to.
+        #: Trial id by the `id()` of the trial's configuration.
         self.trial_ids: dict[int, str] = {}
         self._kept: list[dict[str, Any]] = []
 
@@ -149,18 +149,18 @@ class _Recorded:
         )
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Do nothing: a replay learns nothing."""
+        """Do nothing: the suggestions are fixed."""
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Do nothing: a replay learns nothing."""
+        """Do nothing: the suggestions are fixed."""
 
     def total(self) -> int | None:
         return self._count
 
     def adjust(self, samples: int, max_concurrent: int | None) -> None:
-        """Do nothing: a replay has the trials that there were."""
+        """Do nothing: the number of trials is fixed."""
 
     def save_state(self) -> bytes:
         return b""
@@ -170,7 +170,7 @@ class _Recorded:
 
 
 def _histories(analysis: ExperimentAnalysis) -> dict[str, list[dict[str, Any]]]:
-    """Return the results of each trial that has some, each iteration as reported last."""
+    """Return the results of each trial that has any, with the last report of each iteration."""
     kept = analysis.histories if isinstance(analysis, SimulatedAnalysis) else {}
     found: dict[str, list[dict[str, Any]]] = {}
     for trial in analysis.trials:
@@ -188,7 +188,7 @@ def _seconds(row: Mapping[str, Any]) -> float:
 def _most_at_once(
     trials: Sequence[Trial], histories: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> int:
-    """Return how many trials have run at the same time at most."""
+    """Return the greatest number of trials that have run at the same time."""
     changes: list[tuple[float, int]] = []
     for trial in trials:
         if trial.start_time is not None:

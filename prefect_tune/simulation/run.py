@@ -1,4 +1,4 @@
-"""An experiment in simulated time, from its request to its results."""
+"""Runs an experiment in simulated time, from its request to its results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SimulatedAnalysis(ExperimentAnalysis):
     """Results of a simulated sweep; times are simulated seconds from its beginning.
 
     Attributes:
-        simulation: What it has taken.
+        simulation: Time and cost.
         histories: All results of each trial by its id, if they were kept.
     """
 
@@ -96,7 +96,7 @@ def simulate_setup(
 
 
 def setup_simulation(request: ExperimentRequest) -> tuple[ExperimentSetup, bool]:
-    """Return the setup of a request, made of copies, and whether result files are to be written.
+    """Return the setup of a request, with copied parts, and True if result files are wanted.
 
     Raises:
         InvalidArgument: If an argument cannot work.

@@ -1,4 +1,4 @@
-"""`tune.simulate`: a sweep on a virtual clock, before an hour of a machine is spent."""
+"""`tune.simulate` and `tune.plan`: try a sweep on a virtual clock, or forecast its cost."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ def simulate(
 ) -> SimulatedAnalysis:
     """Run a sweep in simulated time, with the same coordinator, scheduler, searcher and stoppers.
 
-    The same seed gives the same decisions, always. Nothing is written unless `storage_path` or
-    `name` is given, which adds result files. Scheduler, searcher and stoppers are copied: those
-    that are given stay as they are.
+    The same seed gives the same decisions. Result files are written only if `storage_path` or
+    `name` is given. Scheduler, searcher and stoppers are copied, so the given ones do not change.
 
     Args:
-        model: What trials do: ``f(config, step)`` (steps from 1) that returns the metrics, or
-            ``(metrics, seconds)``, or None where the trial ends; ``f(config)`` that yields metrics
-            or `Step` objects; an earlier experiment (analysis, results or directory), of which each
-            trial does what the nearest configuration did; or ``"network"``, ``"branin"`` or
-            ``"crossing"``, which bring a space and a metric along. A function may be called more
-            than once for the same step.
-        cluster: Where; None is one machine with 8 CPUs.
-        steps: How many results a trial has at most; 100 by default for ``f(config, step)``.
-        checkpoint_every: Trials save a checkpoint with every so many results; None does so where
-            something may go on from one: with mishaps, and schedulers that pause or exploit.
+        model: Takes the place of the trainable: ``f(config, step)`` (steps from 1) that returns the
+            metrics, or ``(metrics, seconds)``, or None to end the trial; ``f(config)`` that yields
+            metrics or `Step` objects; an earlier experiment (analysis, results or directory), in
+            which the trial with the nearest configuration is looked up; or ``"network"``,
+            ``"branin"`` or ``"crossing"``, which have a space and a metric. A function may be
+            called more than once for the same step.
+        cluster: The machines; None is one machine with 8 CPUs.
+        steps: Maximum of results of a trial; 100 by default for ``f(config, step)``.
+        checkpoint_every: Results between two checkpoints of a trial; None writes checkpoints with
+            each result if a trial may have to go on from one: if machines have faults, or the
+            scheduler pauses or copies trials.
         keep_results: Keep all results, in `SimulatedAnalysis.histories`. False saves memory and
-            time: results are then delivered together up to the next one at which somebody may
-            decide something, where the scheduler has no use for them before.
-        **arguments: Those of `run`, such as `config`, `num_samples`, `scheduler`, `metric`, `mode`,
-            `search_alg`, `stop`, `time_budget_s` (simulated seconds), `max_failures`, `seed`,
-            `callbacks`.
+            time: if the scheduler permits it, results are delivered together, up to the next one
+            that may be decided about.
+        **arguments: Arguments of `run`, such as `config`, `num_samples`, `scheduler`, `metric`,
+            `mode`, `search_alg`, `stop`, `time_budget_s` (simulated seconds), `max_failures`,
+            `seed`, `callbacks`.
 
     Returns:
-        The trials and their results, as of `run`, and what they took in `simulation`.
+        The trials and their results, as of `run`; `simulation` has the time and cost.
 
     Raises:
         InvalidArgument: If an argument cannot work.
         InsufficientResources: If a trial asks for more than a machine has.
-        TuneError: If the sweep does not go on; says why.
+        TuneError: If the sweep cannot go on; says why.
     """
     program = as_program(model, steps)
     surrogate = SURROGATES.get(model) if isinstance(model, str) else model
@@ -79,28 +79,28 @@ def plan(
     cluster: SimulatedCluster | None = None,
     **arguments: Any,
 ) -> SweepPlan:
-    """Say what a sweep will take before anything runs: trials, steps, hours, GPU hours, money.
+    """Forecast the trials, steps, hours, GPU hours and cost of a sweep before it runs.
 
-    Where that depends on results there are bounds, and what it is on average if trials come in
-    random order. FIFO and ASHA are reckoned; for every other scheduler, for clusters with mishaps
-    and for searches without end a few sweeps are simulated.
+    Numbers that depend on results come as bounds, with their mean if trials come in random order.
+    FIFO and ASHA are computed; for every other scheduler, for clusters with faults and for searches
+    without end a few sweeps are simulated.
 
     Args:
         trainable: The trainable; it is not run, and may be left out.
-        seconds_per_step: How long a trial takes from one report to the next.
-        steps: How many reports a whole trial has; None takes it from `stop` or the scheduler.
-        cluster: Where, with its `price_per_hour`; None is one machine with 8 CPUs.
-        **arguments: Those of `run`.
+        seconds_per_step: Seconds from one report of a trial to the next.
+        steps: Number of reports of a whole trial; None takes it from `stop` or the scheduler.
+        cluster: The machines, with `price_per_hour`; None is one machine with 8 CPUs.
+        **arguments: Arguments of `run`.
 
     Raises:
-        InvalidArgument: If an argument cannot work, or it cannot be known how long trials are.
+        InvalidArgument: If an argument cannot work, or the length of trials is not known.
     """
     request = make_request(_stand_in("sweep") if trainable is None else trainable, **arguments)
     return forecast(request, seconds_per_step=seconds_per_step, steps=steps, cluster=cluster)
 
 
 def _has_metric(arguments: dict[str, Any]) -> bool:
-    """Return True if an argument brings a metric."""
+    """Return True if the arguments, or the scheduler among them, name a metric."""
     owners = (arguments.get("scheduler"), arguments.get("search_alg"))
     return "metric" in arguments or any(getattr(owner, "metric", None) for owner in owners)
 

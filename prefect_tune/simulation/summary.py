@@ -1,4 +1,4 @@
-"""What a simulated sweep has taken."""
+"""`SimulationSummary`: the time, the cost and the best results of a simulated sweep."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Incumbent:
 
     Attributes:
         time: The simulated time.
-        hours: Hours that attempts had been running by then, over all of them.
+        hours: Hours that all attempts together had run by then.
         trial_id: The trial.
         value: The value of the metric.
     """
@@ -24,7 +24,7 @@ class Incumbent:
 
 @dataclass
 class SimulationSummary:
-    """Costs of a simulated sweep, and the course of its best result.
+    """Time and cost of a simulated sweep, and the course of its best result.
 
     Attributes:
         seconds: Simulated seconds from the beginning to the end.
@@ -32,9 +32,9 @@ class SimulationSummary:
         num_attempts: Attempts that were launched.
         losses: Machines that were lost.
         hours_used: Hours for which attempts have held each resource, e.g. ``{"CPU": 3.5}``.
-        trial_hours: Hours that attempts have run, all of them together.
-        node_hours: Hours for which the machines have been there.
-        cost: What these cost.
+        trial_hours: Hours that all attempts together have run.
+        node_hours: Hours that all machines together have existed.
+        cost: Price of these machine hours.
         incumbents: The course of the best result, if the experiment has one metric.
     """
 

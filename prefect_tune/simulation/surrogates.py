@@ -1,4 +1,4 @@
-"""Stock models of training, with a known optimum, to try schedulers and searchers on."""
+"""Ready-made models of training with a known optimum, to try schedulers and searchers on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Surrogate:
         space: The search space.
         metric: The metric to optimise.
         mode: ``min`` or ``max``.
-        optimum: The best value that any configuration comes to at `max_t`.
+        optimum: The best value of any configuration at `max_t`.
         max_t: Steps of a trial that runs to its end.
     """
 

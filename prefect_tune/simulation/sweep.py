@@ -1,4 +1,4 @@
-"""A sweep in simulated time: the coordinator of real sweeps on the virtual clock of an executor."""
+"""`SimulatedSweep`: the coordinator of real sweeps, with an executor on a virtual clock."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from prefect_tune.experiment.trial import Trial
 from prefect_tune.nested import flatten
 from prefect_tune.search.source import Suggestion
 from prefect_tune.simulation.attempt import Program
-from prefect_tune.simulation.cluster import Mishaps, SimulatedCluster
+from prefect_tune.simulation.cluster import Faults, SimulatedCluster
 from prefect_tune.simulation.executor import SimulatedExecutor
 from prefect_tune.simulation.plain_sweep import EXPERIMENT_ID, PlainSweep, suggestion_event
 from prefect_tune.simulation.summary import Incumbent, SimulationSummary
@@ -53,18 +53,18 @@ class SimulatedSweep:
     """Runs one sweep on a virtual clock.
 
     Args:
-        setup: What is run; its trainable is not.
-        program: What trials do instead.
-        cluster: Where.
+        setup: The sweep; its trainable is not run.
+        program: Runs in place of the trainable.
+        cluster: The machines.
         options: The options of the coordinator.
-        checkpoint_every: Trials save a checkpoint with every so many results; None does so only
-            where something may go on from one.
-        callbacks: Told of everything, at once.
+        checkpoint_every: Results between two checkpoints of a trial; None chooses it, as `simulate`
+            explains.
+        callbacks: Callbacks, which are called at once.
         keep_results: Keep `histories`.
 
     Attributes:
         coordinator: The coordinator.
-        summary: What it takes.
+        summary: Time and cost so far.
         histories: All results of each trial, by its id.
     """
 
@@ -83,7 +83,7 @@ class SimulatedSweep:
         self._cluster = cluster
         buffers = setup.scheduler.supports_buffered_results
         if checkpoint_every is None:
-            checkpoint_every = int(cluster.has_mishaps or not buffers)
+            checkpoint_every = int(cluster.has_faults or not buffers)
         self._batch = (
             _BATCH if buffers and not keep_results and not setup.source.wants_results else 1
         )
@@ -94,7 +94,7 @@ class SimulatedSweep:
             checkpoint_every=checkpoint_every,
             batch=self._batch,
         )
-        self._mishaps = Mishaps(cluster, self.executor, setup.tune.seed or 0)
+        self._faults = Faults(cluster, self.executor, setup.tune.seed or 0)
         self.coordinator = Coordinator(
             setup.scheduler, setup.stopper, options, search_alg=setup.tune.search_alg
         )
@@ -104,7 +104,7 @@ class SimulatedSweep:
         self._program, self._options = program, options
         self._is_plain = (
             PlainSweep.can_run(setup, options)
-            and not (callbacks or checkpoint_every or cluster.has_mishaps)
+            and not (callbacks or checkpoint_every or cluster.has_faults)
             and cluster.straggler_share == 0
         )
         self._trials: list[Trial] = []
@@ -132,8 +132,8 @@ class SimulatedSweep:
         """Run to the end.
 
         Raises:
-            TuneError: If nothing goes on; says why.
-            Exception: What ended it early.
+            TuneError: If the sweep cannot go on; says why.
+            Exception: The error that has ended it early.
         """
         self._callbacks.setup(
             stop=self._setup.run.stop,
@@ -149,10 +149,10 @@ class SimulatedSweep:
         self._callbacks.on_experiment_end(trials=self.trials)
         summary, cluster = self.summary, self._cluster
         summary.seconds = self.executor.now
-        summary.losses = self._mishaps.losses
+        summary.losses = self._faults.losses
         summary.hours_used = dict(self.executor.hours_used)
         summary.trial_hours = self.executor.attempt_hours()
-        summary.node_hours = self._mishaps.node_hours()
+        summary.node_hours = self._faults.node_hours()
         summary.cost = summary.node_hours * cluster.price_per_hour
         if self._error is not None:
             raise self._error
@@ -163,7 +163,7 @@ class SimulatedSweep:
         return self._trials or self.coordinator.get_trials()
 
     def _run_plain(self) -> bool:
-        """Run without events and commands; False if the sweep has to begin with them."""
+        """Run as a `PlainSweep`; return False if that cannot do it, and nothing has happened."""
         setup, executor = self._setup, self.executor
         if setup.resources is None or not self._is_plain:
             return False
@@ -229,7 +229,7 @@ class SimulatedSweep:
         trial = self.coordinator.table[launch.trial_id]
         if self._has_callbacks:
             trial.init_logdir()
-        self._mishaps.begin(launch, launch.trial_id, trial.experiment_tag)
+        self._faults.begin(launch, launch.trial_id, trial.experiment_tag)
 
     def _ask(self, command: AskSearch) -> None:
         source, now = self._setup.source, self.executor.now
@@ -257,7 +257,7 @@ class SimulatedSweep:
             self._call_back(command)
 
     def _update_best(self, metric: str, trial_id: str, result: dict[str, Any]) -> None:
-        """See whether a result is the best so far."""
+        """Note a result if it is the best so far."""
         value = result.get(metric)
         if type(value) is not float:
             value = number_of(flatten(result).get(metric))
@@ -301,7 +301,7 @@ def _seeded(seed: int | None) -> Iterator[None]:
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
-    """Have garbage looked for among new objects only, not again and again among millions."""
+    """Restrict Python's cyclic garbage collector to new objects, since old ones are millions."""
     before = gc.get_threshold()
     gc.set_threshold(100_000, 20, 100_000)
     try:

@@ -158,7 +158,7 @@ def _keywords(
     reporter: LegacyReporter | None = None,
     checkpoint_dir: str | None = None,
 ) -> dict[str, Any]:
-    """Return what a function trainable is called with besides its configuration."""
+    """Return the keyword arguments that a function trainable gets besides its configuration."""
     if "checkpoint_dir" in parameters:
         has_default = parameters["checkpoint_dir"].default is not inspect.Parameter.empty
         is_left_out = checkpoint_dir is None and has_default

@@ -51,14 +51,14 @@ def find_last_run(journal: LocalJournal) -> RunRecords | None:
         StorageError: If the journal is of a newer format, cannot be written, or has good records
             behind a line that cannot be repaired: without it, all later trials would run again.
     """
-    found = _read(journal)
+    found = _read_last_run(journal)
     while journal.damage is not None and _repair_line(journal, journal.damage):
-        found = _read(journal)
+        found = _read_last_run(journal)
     damaged = journal.cut_damage() is not None
     return found and replace(found, damaged=damaged)
 
 
-def _read(journal: LocalJournal) -> RunRecords | None:
+def _read_last_run(journal: LocalJournal) -> RunRecords | None:
     start = count = 0
     first: JournalHeader | None = None
     latest: JournalHeader | None = None

@@ -76,7 +76,7 @@ class SearchReplay:
         return self._state.suggested > self.suggested or self._state.told > self.told
 
     def tell(self, command: TellSearch) -> None:
-        """Replay what the search was told; it reaches the search with the next suggestion."""
+        """Queue a recorded result or end; the search gets it before the next suggestion."""
         self._tells.append(command)
 
     def suggest(self, event: TrialSuggested) -> None:
@@ -102,7 +102,7 @@ class SearchReplay:
             )
 
     def finish(self) -> None:
-        """Tell the search what is left, and warn if its suggestions differ from the recorded."""
+        """Pass the remaining results to the search; warn if its suggestions have differed."""
         self._tell_until(self.told + len(self._tells))
         if self._differing:
             _logger.warning(

@@ -1,4 +1,4 @@
-"""The arguments of a sweep as the user gave them, and what tells a repeated sweep from a new one.
+"""The arguments of a sweep as the user gave them, and the identity of a repeated sweep.
 
 A flow run may be executed several times: retried, resumed, restarted after a crash. Each time the
 user's code makes the same call, which knows neither that it is repeated nor, with a generated name,
@@ -97,9 +97,9 @@ def identify(request: ExperimentRequest, trainable: str, name: str | None) -> Sw
         "the metric": (tune.metric, tune.mode),
         "`num_samples`": tune.num_samples,
         "`seed`": tune.seed,
-        "`search_alg`": _constructor_arguments(tune.search_alg, own),
-        "`scheduler`": _constructor_arguments(tune.scheduler, own),
-        "`stop`": _constructor_arguments(run.stop, own),
+        "`search_alg`": _identifying_data(tune.search_alg, own),
+        "`scheduler`": _identifying_data(tune.scheduler, own),
+        "`stop`": _identifying_data(run.stop, own),
         "`restore`": request.restore,
     }
     return SweepIdentity(
@@ -107,8 +107,8 @@ def identify(request: ExperimentRequest, trainable: str, name: str | None) -> Sw
     )
 
 
-def _constructor_arguments(value: Any, own: Mapping[str, Any]) -> Any:
-    """Return the constructor arguments of a scheduler, searcher or stopper.
+def _identifying_data(value: Any, own: Mapping[str, Any]) -> Any:
+    """Return plain data that identifies a scheduler, searcher or stopper: class and arguments.
 
     Args:
         value: The object, or another value that the user may give instead, such as a name.
@@ -120,13 +120,13 @@ def _constructor_arguments(value: Any, own: Mapping[str, Any]) -> Any:
         for key, attribute in vars(value).items():
             name = key.lstrip("_").removeprefix("given_")
             if name in arguments:
-                found.setdefault(name, _constructor_arguments(attribute, own))
+                found.setdefault(name, _identifying_data(attribute, own))
         unset = [k for k, v in found.items() if v is None or (k in own and own[k] == v)]
         return type(value).__qualname__, {k: v for k, v in found.items() if k not in unset}
     if isinstance(value, Mapping):
-        return {key: _constructor_arguments(item, own) for key, item in value.items()}
+        return {key: _identifying_data(item, own) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_constructor_arguments(item, own) for item in value]
+        return [_identifying_data(item, own) for item in value]
     if isinstance(value, _PLAIN) or inspect.isroutine(value):
         return value
     return type(value).__qualname__

@@ -197,7 +197,7 @@ class Demand:
         self._number = 0
 
     def show(self, count: int) -> None:
-        """Submit or cancel tasks until there are so many."""
+        """Submit or cancel tasks until `count` of them wait."""
         # Dask drops tasks whose futures are not kept, and ends tasks that wait too long.
         self._tasks = [task for task in self._tasks if task.status == "pending"][:count]
         while len(self._tasks) < count:

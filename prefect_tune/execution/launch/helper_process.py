@@ -133,7 +133,7 @@ class HelperProcess:
         return payload
 
     def on_gone(self) -> None:
-        """Handle the end of the process; called once, if there was a request."""
+        """Handle the end of the process; called once, and only if a request was ever sent."""
 
     # -- the conversation -------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What the driver has Dask workers do: install the agent, and run attempts by it."""
+"""Functions that the driver calls on Dask workers: install the agent, run attempts with it."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ Connection = Annotated[LocalDask | DaskAddress | DaskClass, Tabs()]
 
 
 class DaskCluster(Block):
-    """On which Dask cluster trials run.
+    """The Dask cluster that trials run on.
 
     Give it, or ``block://dask-cluster/NAME``, as the `cluster` of a run.
 

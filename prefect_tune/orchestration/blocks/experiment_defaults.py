@@ -22,7 +22,7 @@ _logger = logging.getLogger("prefect_tune")
 
 
 class Notification(BaseModel):
-    """Tells somebody that a sweep has ended."""
+    """Notification at the end of a sweep."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -37,7 +37,7 @@ class Notification(BaseModel):
 
 
 class ExperimentDefaults(Block):
-    """What the experiments of a team have in common.
+    """Default values that the experiments of a team share.
 
     Give it, or ``block://experiment-defaults/NAME``, as the `defaults` of an experiment: it fills
     what the experiment leaves empty.

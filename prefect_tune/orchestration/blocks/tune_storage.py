@@ -24,7 +24,7 @@ from prefect_tune.orchestration.spec.form import PlainOptionalFields
 
 
 class TuneStorage(PlainOptionalFields, WritableFileSystem):
-    """Where experiments are stored, with the credentials for it.
+    """Location where experiments are stored, with its credentials.
 
     Any file system that fsspec knows will do. It can be Prefect's result storage too.
 

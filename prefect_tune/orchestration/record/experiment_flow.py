@@ -81,7 +81,7 @@ def run_experiment_in_flow(
         api.wait_ready(lambda line: _logger.warning("%s Trials run meanwhile.", line))
 
     def interrupted_by() -> str | None:
-        """Return what has ended the sweep before its end, if anything has."""
+        """Return why the sweep was interrupted; None if it was not."""
         reason = experiment.interruption.reason
         if reason is None and suspension is not None and suspension.suspended:
             return "suspended"
@@ -152,8 +152,8 @@ def describe(setup: ExperimentSetup) -> dict[str, Any]:
         "metric": setup.metric,
         "mode": setup.mode,
         "num_samples": tune.num_samples,
-        "search": "random and grid" if tune.search_alg is None else _kind(tune.search_alg),
-        "scheduler": _kind(setup.scheduler),
+        "search": "random and grid" if tune.search_alg is None else _class_name(tune.search_alg),
+        "scheduler": _class_name(setup.scheduler),
         "resources_per_trial": str(setup.resources or "by configuration"),
         "max_concurrent_trials": tune.max_concurrent_trials,
         "max_failures": setup.failure.max_failures,
@@ -198,19 +198,19 @@ class _SweepRecorder:
         )
 
     def end(self, conclusion: Conclusion, last_beat: Event | None, ended: float | None) -> None:
-        """Tell that the sweep has ended, at a monotonic time or now."""
-        self._news.look(self._experiment.trials, at_once=True)
+        """Report that the sweep has ended, at a monotonic time or now."""
+        self._news.report(self._experiment.trials, at_once=True)
         self._news.ended(conclusion, last_beat, ended)
 
     def result(self) -> SweepResult:
-        """Return the result as it is now."""
+        """Return the current result."""
         return sweep_result(self._experiment, self._progress, self._flow_run_id)
 
     def listener(self, artifacts: ArtifactReporter) -> Any:
         """Return a listener for the engine, which returns at once unless an update is due."""
 
         def update(coordinator: Coordinator) -> None:
-            self._news.look(coordinator.get_trials())
+            self._news.report(coordinator.get_trials())
             if artifacts.due:
                 artifacts.update(self.snapshot(coordinator.get_trials()))
 
@@ -302,5 +302,5 @@ class _SweepRecorder:
         return row
 
 
-def _kind(thing: Any) -> str:
+def _class_name(thing: Any) -> str:
     return thing if isinstance(thing, str) else type(thing).__name__

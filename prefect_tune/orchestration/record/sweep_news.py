@@ -1,4 +1,4 @@
-"""Tells of a sweep's progress, by lines of the flow run's log and by events for automations."""
+"""Reports a sweep's progress in the flow run's log, and as events for automations."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _LONGEST_ASSET_KEY = 512
 
 
 class SweepNews:
-    """Tells of the start, improvements, failures, progress and the end of a sweep.
+    """Logs and emits the start, improvements, failures, progress and the end of a sweep.
 
     The resource of the events is the outermost flow run, as for a sweep's signs of life; the flow
     run of the sweep, its deployment and its work pool are related to them.
@@ -70,16 +70,16 @@ class SweepNews:
         self._failures = 0
         self._next_progress = time.monotonic()
         self._began = self._next_progress if began is None else began
-        self._next_look = 0.0
+        self._next_report = 0.0
         self._next_of_trial = 0.0
         self._in_a_row = 0
 
     def started(self, what: str, trials: list[Trial]) -> None:
-        """Tell that the sweep begins.
+        """Report the beginning of the sweep.
 
         Args:
             what: Text that says what is tuned and how.
-            trials: Trials of a resumed experiment, of which nothing is told again.
+            trials: Earlier trials of a resumed experiment, which are not reported again.
         """
         self._progress.update(trials)
         self._failures, self._best = len(self._progress.errors), self._progress.best
@@ -88,17 +88,17 @@ class SweepNews:
         self._next_progress = time.monotonic() + _PROGRESS_S
         self._emit(STARTED, result.model_dump())
 
-    def look(self, trials: list[Trial], *, at_once: bool = False) -> None:
-        """Tell what is new, if the last check is long enough ago.
+    def report(self, trials: list[Trial], *, at_once: bool = False) -> None:
+        """Report new failures and a new best value, if the last report is long enough ago.
 
         Args:
             trials: All trials.
-            at_once: True to tell it in any case.
+            at_once: True reports them in any case.
         """
         now = time.monotonic()
-        if now < self._next_look and not at_once:
+        if now < self._next_report and not at_once:
             return
-        self._next_look = now + _CHECK_S
+        self._next_report = now + _CHECK_S
         self._progress.update(trials)
         errors = self._progress.errors
         for number in range(self._failures, len(errors)):
@@ -113,7 +113,7 @@ class SweepNews:
             self._next_progress = now + _PROGRESS_S
 
     def controlled(self, what: str, by: str) -> None:
-        """Tell that a request to the sweep has been carried out.
+        """Report that a request to the sweep has been carried out.
 
         Args:
             what: Text that says what was done.
@@ -127,7 +127,7 @@ class SweepNews:
     def ended(
         self, conclusion: Conclusion, follows: Event | None = None, at: float | None = None
     ) -> None:
-        """Tell how the sweep has ended.
+        """Report how the sweep has ended.
 
         Args:
             conclusion: How the sweep has ended.
@@ -160,7 +160,7 @@ class SweepNews:
             self._announce_asset(result, result.checkpoint)
 
     def _lost_best(self) -> str:
-        """Return a text that explains a best value which is worse than one that was told before."""
+        """Return a text that explains why the best value is worse than one reported before."""
         before, now = self._best, self._progress.best
         sign = 1 if self._progress.mode == "max" else -1
         if before is None or now is None or sign * before.value <= sign * now.value:
@@ -206,7 +206,7 @@ class SweepNews:
         )
 
     def _announce_asset(self, result: SweepResult, checkpoint: str) -> None:
-        """Tell that the best checkpoint is an asset, as a task that materializes it would.
+        """Emit that the best checkpoint is an asset, as a task that materializes it would.
 
         Prefect Cloud has a page of assets; a server of one's own has the event.
         """

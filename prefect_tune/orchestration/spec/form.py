@@ -102,7 +102,7 @@ class Tabs:
 
 
 def path_of(error: Any) -> str:
-    """Return the path of a pydantic error's value, as a user writes it, with kinds of models."""
+    """Return the path of the value that a pydantic error is about, without the names of types."""
     parts = (str(part) for part in error["loc"])
     return ".".join(part for part in parts if not part.startswith(("<", "list[", "dict[")))
 

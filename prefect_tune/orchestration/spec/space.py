@@ -125,7 +125,7 @@ class OneOfTexts(_Domain):
 
     def build(self) -> Any:
         """Make the domain; raises ValueError if there are no values."""
-        return _one_of(self.texts, self.try_all)
+        return _grid_or_choice(self.texts, self.try_all)
 
 
 class OneOfNumbers(_Domain):
@@ -138,10 +138,10 @@ class OneOfNumbers(_Domain):
 
     def build(self) -> Any:
         """Make the domain; raises ValueError if there are no values."""
-        return _one_of(self.numbers, self.try_all)
+        return _grid_or_choice(self.numbers, self.try_all)
 
 
-def _one_of(values: Sequence[Any], try_all: bool) -> Any:
+def _grid_or_choice(values: Sequence[Any], try_all: bool) -> Any:
     if not values:
         raise ValueError("it has no values.")
     return domains.grid_search(values) if try_all else domains.choice(values)

@@ -134,7 +134,7 @@ def draw_curves(axes: Axes, curves: Sequence[Curve], metric: str) -> None:
     axes.set_ylabel(label(metric, _LABEL_LENGTH), color=INK)
     style(axes)
     axes.set_title(_title(curves, metric), loc="left", fontsize=12, color=INK, pad=24)
-    _legend(axes, curves)
+    _draw_legend(axes, curves)
 
 
 def _title(curves: Sequence[Curve], metric: str) -> str:
@@ -143,7 +143,7 @@ def _title(curves: Sequence[Curve], metric: str) -> str:
     return title if best is None else f"{title}; best {best.values[-1]:.4g}"
 
 
-def _legend(axes: Axes, curves: Sequence[Curve]) -> None:
+def _draw_legend(axes: Axes, curves: Sequence[Curve]) -> None:
     from matplotlib.lines import Line2D
 
     full = sum(not curve.is_early for curve in curves)

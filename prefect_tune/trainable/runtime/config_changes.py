@@ -1,4 +1,4 @@
-"""Finds what user code has changed in its configuration, which results show as in Ray Tune."""
+"""Finds entries of the configuration that user code has changed; results show them, as in Ray."""
 
 from __future__ import annotations
 

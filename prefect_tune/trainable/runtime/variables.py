@@ -35,7 +35,7 @@ def is_on(text: str) -> bool:
 
 
 def device_variable() -> str:
-    """Return the variable by which a process is told which GPUs it may use, here."""
+    """Return the variable that names the GPUs a process may use, as this host needs it."""
     if count_nvidia():
         return CUDA_DEVICES
     for name in DEVICE_VARIABLES:

@@ -54,13 +54,13 @@ def test_it_tells_of_the_start_each_improvement_failures_and_the_end(
     caplog.set_level(logging.INFO, "news")
     first, second = trial(1, acc=0.5), trial(2, acc=0.1 + 0.2)
     news.started("4 trials of train", [])
-    news.look([first, second], at_once=True)
-    news.look([first, second], at_once=True)
+    news.report([first, second], at_once=True)
+    news.report([first, second], at_once=True)
     first.last_result = {"acc": 0.45, "training_iteration": 1}  # no improvement, still the best
-    news.look([first, second], at_once=True)
+    news.report([first, second], at_once=True)
     second.status, second.last_result = ERROR, {"acc": 0.3}
     first.last_result = {"acc": 0.75, "training_iteration": 2}
-    news.look([first, second], at_once=True)
+    news.report([first, second], at_once=True)
     news.ended(Conclusion(Ending.FAILED, "2 of 4 trials failed"))
     assert [event for event, _, _ in events] == [
         "sweep.started",
@@ -92,9 +92,9 @@ def test_a_trial_that_improves_all_the_time_does_not_fill_the_log(
     better, other = trial(1), trial(2)
     for step in range(1, 31):
         better.last_result = {"acc": step / 100, "training_iteration": step}
-        news.look([better, other], at_once=True)
+        news.report([better, other], at_once=True)
     other.last_result = {"acc": 0.5}
-    news.look([better, other], at_once=True)
+    news.report([better, other], at_once=True)
     assert [event for event, _, _ in events].count("sweep.improved") == 31
     lines = [record.getMessage() for record in caplog.records if "best so far" in record.msg]
     assert len(lines) == 11
@@ -125,7 +125,7 @@ def test_the_best_checkpoint_is_an_asset(
 def test_an_experiment_that_goes_on_tells_nothing_twice(news: SweepNews, events: list[Any]) -> None:
     known = [trial(1, TERMINATED, acc=0.5), trial(2, ERROR)]
     news.started("4 trials of train", known)
-    news.look(known, at_once=True)
+    news.report(known, at_once=True)
     assert [event for event, _, _ in events] == ["sweep.started"]
 
 
@@ -136,14 +136,14 @@ def test_the_end_explains_a_best_value_that_was_better_before(
     first, second = trial(1, acc=0.5), trial(2, acc=0.4)
     for value, text in ((0.9, "done."), (0.2, "t_1 had acc=0.9 in between).")):
         first.last_result["acc"] = value
-        news.look([first, second], at_once=True)
+        news.report([first, second], at_once=True)
         news.ended(Conclusion(Ending.COMPLETED, "done"))
         assert caplog.messages[-1].endswith(text)
 
 
 def test_it_looks_at_the_trials_once_in_a_while_only(news: SweepNews, events: list[Any]) -> None:
-    news.look([])
-    news.look([trial(1, acc=1.0)])
+    news.report([])
+    news.report([trial(1, acc=1.0)])
     assert not events
 
 

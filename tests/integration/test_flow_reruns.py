@@ -219,11 +219,10 @@ def test_a_flow_that_is_an_experiment_goes_on_too(
         poll((tmp_path / "waiting").exists, process)
         (holder,) = tmp_path.glob("*/.lock")
         os.kill(int(holder.read_text().split()[1]), signal.SIGTERM)
-        run.wait_for("AwaitingRetry", "Running")
+        poll(lambda: "Interrupted" in run.history(), process)
         (tmp_path / "go").touch()
         state = run.wait_for("Completed")
         assert state.message.startswith("best score=3")
     assert [times_run(tmp_path, x) for x in range(4)] == [1, 1, 2, 1]
-    assert "Interrupted" in run.history()
     record = json.loads(next((tmp_path / ".flow_runs" / str(run.id)).iterdir()).read_bytes())
     assert record["name"] == experiments(tmp_path)[0].name

@@ -294,7 +294,8 @@ def start_helpers_warm(patch: pytest.MonkeyPatch) -> None:
 
 
 _warm_server = WarmPython(
-    "import uvicorn, prefect.server.api.server, prefect_tune.orchestration.server.embedded"
+    "import uvicorn, prefect.server.api.server, prefect_tune.orchestration.server.embedded, "
+    "prefect_tune.blocks"
 )
 
 

@@ -93,7 +93,7 @@ def sweep(cluster, directory, first):
 
 
 def test_the_sweep_ends_at_the_first_trial(cluster, tmp_path):
-    with pytest.raises(ClusterError, match=r"data\.csv is there on the driver's.*mended, go on"):
+    with pytest.raises(ClusterError, match=r"data\.csv is there on the driver's.*removed, go on"):
         sweep(cluster, tmp_path, first=False)
     trials = tune.ExperimentAnalysis(str(tmp_path / "read")).trials
     assert all(trial.status in ("PENDING", "RUNNING") for trial in trials)

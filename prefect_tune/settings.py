@@ -17,7 +17,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from prefect_tune._ray.without_effect import warn_about_ray_variables
 from prefect_tune.error import InvalidArgument
-from prefect_tune.trainable.runtime.variables import CHANGE_DIRECTORY, FULL_TRACEBACKS, PRINT_ERRORS
+from prefect_tune.trainable.runtime.environment import (
+    CHANGE_DIRECTORY,
+    FULL_TRACEBACKS,
+    PRINT_ERRORS,
+)
 
 _PREFIX = "PREFECT_TUNE_"
 #: Variables that the agent on each node reads from its own environment.

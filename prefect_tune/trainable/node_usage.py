@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from prefect_tune.nvml import gpu_memory, list_gpus
-from prefect_tune.trainable.runtime.variables import CUDA_DEVICES
+from prefect_tune.trainable.runtime.environment import CUDA_DEVICES
 
 _logger = logging.getLogger("prefect_tune")
 _SMI_TIMEOUT_S = 30.0

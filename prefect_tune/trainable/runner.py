@@ -41,7 +41,7 @@ from prefect_tune.trainable.runtime.attempt import (
     TrialTerminated,
 )
 from prefect_tune.trainable.runtime.attempt_session import Session, activate
-from prefect_tune.trainable.runtime.variables import (
+from prefect_tune.trainable.runtime.environment import (
     CHANGE_DIRECTORY,
     FULL_TRACEBACKS,
     ORIGINAL_DIRECTORY,

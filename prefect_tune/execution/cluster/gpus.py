@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from prefect_tune.nvml import Gpu, list_gpus
 from prefect_tune.resources import ACCELERATOR_TYPE
-from prefect_tune.trainable.runtime.variables import (
+from prefect_tune.trainable.runtime.environment import (
     CUDA_DEVICES,
     HIP_DEVICES,
     ROCR_DEVICES,

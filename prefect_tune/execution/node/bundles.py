@@ -31,7 +31,7 @@ from prefect_tune.execution.protocol.requests import CALL, END_CALL, RESERVED
 from prefect_tune.execution.trial.native_threads import OMP
 from prefect_tune.experiment.attempt import AttemptError, AttemptKey
 from prefect_tune.resources import CPU, GPU, Resources
-from prefect_tune.trainable.runtime.variables import device_variables
+from prefect_tune.trainable.runtime.environment import device_variables
 
 #: Seconds after which another node answers that the bundles are not reserved yet.
 _PATIENCE_S = 5.0

@@ -32,8 +32,8 @@ from prefect_tune.trainable.class_runner import ClassRunner
 from prefect_tune.trainable.runner import outcome_of, run_attempt
 from prefect_tune.trainable.runtime.attempt import TrialTerminated
 from prefect_tune.trainable.runtime.attempt_session import current_session
+from prefect_tune.trainable.runtime.environment import PRINT_ERRORS, is_on
 from prefect_tune.trainable.runtime.metrics import node_identity
-from prefect_tune.trainable.runtime.variables import PRINT_ERRORS, is_on
 from prefect_tune.trainable.shipping.packing import load_for_trials
 from prefect_tune.trainable.trial_workers import run_call
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_tune.error import TuneError
-from prefect_tune.trainable.runtime.variables import device_variables
+from prefect_tune.trainable.runtime.environment import device_variables
 
 
 @dataclass(frozen=True, slots=True)

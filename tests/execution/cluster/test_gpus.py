@@ -8,8 +8,8 @@ import pytest
 
 from prefect_tune.execution.cluster.gpus import model_label, visible_devices, visible_gpus
 from prefect_tune.execution.node.gpu_allocator import GpuAllocator
-from prefect_tune.trainable.runtime import variables
-from prefect_tune.trainable.runtime.variables import device_variables
+from prefect_tune.trainable.runtime import environment
+from prefect_tune.trainable.runtime.environment import device_variables
 
 
 @pytest.mark.parametrize(
@@ -31,12 +31,12 @@ def test_the_variable_is_read_as_cuda_reads_it(monkeypatch, variable, ids):
 @pytest.fixture
 def host(monkeypatch, tmp_path):
     """A host without any variable and any GPU."""
-    for name in variables.DEVICE_VARIABLES:
+    for name in environment.DEVICE_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "dev/dri").mkdir(parents=True)
-    monkeypatch.setattr(variables, "_DEV", tmp_path / "dev")
-    monkeypatch.setattr(variables, "_KFD", tmp_path / "kfd")
-    counts = (variables.count_nvidia, variables.count_amd)
+    monkeypatch.setattr(environment, "_DEV", tmp_path / "dev")
+    monkeypatch.setattr(environment, "_KFD", tmp_path / "kfd")
+    counts = (environment.count_nvidia, environment.count_amd)
     for count in counts:
         count.cache_clear()
     yield tmp_path
@@ -141,7 +141,7 @@ def test_hips_own_variable_counts_before_cudas(host, monkeypatch):
     assert visible_gpus() == ("0",)
     assert device_variables([]) == {"CUDA_VISIBLE_DEVICES": ""}
     (host / "dev/nvidia0").touch()
-    variables.count_nvidia.cache_clear()
+    environment.count_nvidia.cache_clear()
     monkeypatch.setenv("HIP_VISIBLE_DEVICES", "2,3")
     assert device_variables(["0"]) == {"CUDA_VISIBLE_DEVICES": "0"}
 

@@ -8,7 +8,7 @@ import pytest
 
 from prefect_tune.trainable.distributed import rendezvous
 from prefect_tune.trainable.distributed.rendezvous import WorkerInfo, set_current_worker
-from prefect_tune.trainable.runtime.variables import DEVICE_VARIABLES, device_variables
+from prefect_tune.trainable.runtime.environment import DEVICE_VARIABLES, device_variables
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--result-columns",
         metavar="COLUMNS",
         help="further columns, mostly of the last result "
-        f"({','.join(_RESULTS)}, all config/... and all reported metrics)",
+        f"(default: {','.join(_RESULTS)}, all config/... and all reported metrics)",
     )
 
 

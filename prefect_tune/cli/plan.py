@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("--price-per-hour", float, 0, "price of a machine per hour"),
         ("--start-s", float, 0, "seconds that a trial takes to start"),
     ):
-        unset = "" if default is None else f" (default {default:g})"
+        unset = "" if default is None else f" (default: {default:g})"
         parser.add_argument(
             name,
             type=kind,

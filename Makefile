@@ -23,9 +23,9 @@ quickstart: $(VENV)/.installed
 	$(BIN)/prefect-tune quickstart $(ARGS)
 
 # Each module's tests stay in one process, which shares its servers and clusters. They begin in the
-# order of their names: short modules are the last ones. Three processes, as many tests wait.
+# order of their names: short modules are the last ones. Four processes on two cores, as many tests wait.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "not slow and not chaos and not ui" -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not chaos and not ui" -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-all: $(VENV)/.installed
 	$(BIN)/python -m pytest -m "not ui" $(ARGS)

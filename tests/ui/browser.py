@@ -69,7 +69,10 @@ def send(page: Any, path: str, click: Callable[[], None]) -> Any:
         click: Has the page send the request.
     """
     for _ in range(20):
-        with page.expect_response(lambda answer: path in answer.url) as sent:
+        with page.expect_response(
+            # The page reads meanwhile, for instance whether a name is free, where 404 is good news.
+            lambda answer: path in answer.url and answer.request.method != "GET"
+        ) as sent:
             click()
         # Prefect's answer where two writers of SQLite meet: try again in a moment, as people do.
         if sent.value.status != 503:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -21,16 +22,13 @@ from prefect_tune.coordinator import events
 from prefect_tune.coordinator.events import (
     AttemptEnded,
     CapacityChanged,
-    CheckpointsDropped,
     Control,
-    ControlReceived,
     EndedPolicy,
     Event,
     Fate,
-    Node,
     Outcome,
     ResultReported,
-    Resumed,
+    SearchIdle,
     SearchSaved,
     TrialRedirected,
     TrialSuggested,
@@ -48,11 +46,13 @@ from prefect_tune.resources import PlacementGroup, Resources
 _CONFIG = "configuration"
 _ERROR = "exception"
 
+#: Events that are not recorded: a replay does not need them.
+_UNRECORDED = (Event, CapacityChanged, SearchIdle, SearchSaved)
 #: The events that the journal has.
 _CLASSES: dict[str, type[Event]] = {
     name: cls
     for name, cls in vars(events).items()
-    if isinstance(cls, type) and issubclass(cls, Event) and cls not in (Event, SearchSaved)
+    if isinstance(cls, type) and issubclass(cls, Event) and cls not in _UNRECORDED
 }
 #: Fields that are left out of records if they are None, False, 0 or empty.
 _OPTIONAL = frozenset(
@@ -107,13 +107,6 @@ def _plain(value: Any) -> Any:
         return [list(pair) for pair in value.milli]
     if isinstance(value, (AttemptError, TrialCheckpoint, Progress)):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Node):
-        return {
-            "address": value.address,
-            "resources": _plain(value.resources),
-            "devices": value.devices,
-            "offers": _plain(value.offers),
-        }
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, tuple):
@@ -163,40 +156,17 @@ def decode_event(
     cls = _CLASSES.get(body.pop("event", ""))
     if cls is None:
         raise ValueError(f"not a journal record: {text[:80]!r}")
-    if "resources" in body:
-        body["resources"] = _resources(body["resources"])
+    for name in _DECODERS.keys() & body.keys():
+        if body[name] is not None:
+            body[name] = _DECODERS[name](body[name])
     if cls is AttemptEnded:
-        body["outcome"] = Outcome(body["outcome"])
         body["error"] = _error(body.get("error"), pickles)
-        body["fate"] = Fate(body["fate"]) if "fate" in body else None
     elif cls is TrialSuggested:
         known = body["config"], body["resolved"]
         loaded = _unpickled(body, known, pickles, skip_unloadable)
         body["config"], body["resolved"] = loaded or ({}, body["resolved"])
     elif cls is TrialRedirected:
-        if body["checkpoint"] is not None:
-            body["checkpoint"] = _checkpoint(body["checkpoint"])
         body["config"] = _unpickled(body, body["config"], pickles, skip_unloadable)
-    elif cls is CheckpointsDropped:
-        body["paths"] = tuple(body["paths"])
-    elif cls is Resumed:
-        for name in ("errored", "finished"):
-            body[name] = EndedPolicy(body.get(name, EndedPolicy.KEEP))
-    elif cls is ControlReceived:
-        body["action"] = Control(body["action"])
-    elif cls is ResultReported:
-        body["results"] = tuple(body["results"])
-    elif cls is CapacityChanged:
-        body["nodes"] = tuple(
-            Node(
-                n["address"],
-                _resources(n["resources"]),
-                tuple(n["devices"]),
-                # Records of earlier versions have none.
-                offers=_resources(n.get("offers", [])),
-            )
-            for n in body["nodes"]
-        )
     return cls(**body)
 
 
@@ -208,6 +178,20 @@ def _resources(pairs: Any) -> Resources:
 
 def _checkpoint(body: dict[str, Any]) -> TrialCheckpoint:
     return TrialCheckpoint(**{**body, "progress": Progress(**body["progress"])})
+
+
+#: What makes the value of a field of its JSON form; the value of any other field is the same.
+_DECODERS: dict[str, Callable[[Any], Any]] = {
+    "action": Control,
+    "checkpoint": _checkpoint,
+    "errored": EndedPolicy,
+    "fate": Fate,
+    "finished": EndedPolicy,
+    "outcome": Outcome,
+    "paths": tuple,
+    "resources": _resources,
+    "results": tuple,
+}
 
 
 def _unpickled(body: dict[str, Any], otherwise: Any, pickles: Pickles, skips: bool) -> Any:

@@ -40,7 +40,7 @@ from prefect_tune.storage.journal_repair import read_repaired
 from prefect_tune.trainable.tracked_checkpoint import open_tracked
 
 log = logging.getLogger(__name__)
-_SKIPPED_RECORD = re.compile(rb'{"event": ?"(ResultReported|Tick|Checkpoint\w+|CapacityChanged)"')
+_SKIPPED_RECORD = re.compile(rb'{"event": ?"(ResultReported|Tick|Checkpoint\w+)"')
 
 
 @dataclass(slots=True)

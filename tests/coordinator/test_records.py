@@ -14,7 +14,6 @@ from prefect_tune.coordinator.events import (
     AttemptEnded,
     AttemptLaunched,
     AttemptStarted,
-    CapacityChanged,
     CheckpointFailed,
     CheckpointSaved,
     CheckpointsDropped,
@@ -22,11 +21,9 @@ from prefect_tune.coordinator.events import (
     ControlReceived,
     EndedPolicy,
     Fate,
-    Node,
     Outcome,
     ResultReported,
     Resumed,
-    SearchIdle,
     Tick,
     TrialRedirected,
     TrialSuggested,
@@ -73,7 +70,6 @@ events = st.one_of(
         custom_name=st.none() | st.text(),
         told=st.integers(0, 10**6),
     ),
-    st.builds(SearchIdle, time=times, finished=st.booleans()),
     st.builds(
         AttemptStarted,
         time=times,
@@ -158,13 +154,6 @@ events = st.one_of(
         reason=st.text(),
     ),
     st.builds(Tick, time=times),
-    st.builds(
-        CapacityChanged,
-        time=times,
-        nodes=st.just(
-            (Node("tcp://a:1", Resources.of(CPU=4, GPU=1), ("0",), offers=Resources.of(memory=8)),)
-        ),
-    ),
 )
 
 

@@ -272,5 +272,5 @@ class Lifecycle:
         core.notify(notice, live.trial)
         core.delays.pop(live.trial.trial_id, None)
         live.start = None
-        self._retention.release_all(live)
+        self._retention.update(live)
         core.table.retire(live)

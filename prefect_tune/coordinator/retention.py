@@ -35,21 +35,12 @@ class CheckpointRetention:
     def update(self, live: LiveTrial) -> None:
         """Drop checkpoints that a trial does not refer to any more, its own and borrowed ones."""
         if live.borrowed:
-            held = live.starts()
+            held = set() if live.trial.is_finished() else live.starts()
             for path in [path for path in live.borrowed if path not in held]:
-                self._release_borrowed(live, path)
+                lender = self._core.table.get(live.borrowed.pop(path))
+                if lender is not None:
+                    self.drop_surplus(lender)
         self.drop_surplus(live.trial)
-
-    def release_all(self, live: LiveTrial) -> None:
-        """Drop the checkpoints that are not needed any more because a trial has ended."""
-        for path in list(live.borrowed):
-            self._release_borrowed(live, path)
-        self.drop_surplus(live.trial)
-
-    def _release_borrowed(self, live: LiveTrial, path: str) -> None:
-        lender = self._core.table.get(live.borrowed.pop(path))
-        if lender is not None:
-            self.drop_surplus(lender)
 
     def drop_surplus(self, trial: Trial) -> None:
         """Drop the checkpoints of a trial that need not be retained."""

@@ -205,13 +205,6 @@ class Notify(Command):
 
 
 @message(frozen=True, slots=True)
-class Finish(Command):
-    """End the engine's loop: no attempt runs and none will be launched."""
-
-    reason: str = ""
-
-
-@message(frozen=True, slots=True)
 class Abort(Command):
     """End the experiment because it cannot go on, and raise an error to the user."""
 

@@ -55,7 +55,7 @@ class Shutdown:
         if core.stopping or core.replaying:
             return
         core.stopping = reason
-        core.stopped = True
+        core.is_replayable = False
         if not is_recorded:
             event = ControlReceived(core.now, Control.STOP, reason=reason)
             core.recorder.record_behind(event)
@@ -131,7 +131,7 @@ class Controls:
                 core.choose = True
             case Control.ADD_SAMPLES:
                 samples = int((event.values or {}).get("samples", 0))
-                core.adjusted = True
+                core.is_replayable = False
                 core.added_samples += samples
                 core.turns.reopen()
                 if not core.replaying:
@@ -146,7 +146,7 @@ class Controls:
 
     def _set(self, values: dict[str, float], now: float) -> None:
         core = self._core
-        core.adjusted = True
+        core.is_replayable = False
         for name, value in values.items():
             if name == MAX_CONCURRENT:
                 core.options = replace(core.options, max_running=int(value))

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from prefect_tune.coordinator.attempt_ends import AttemptEnds
-from prefect_tune.coordinator.commands import AskSearch, Command, Finish
+from prefect_tune.coordinator.commands import AskSearch, Command
 from prefect_tune.coordinator.control import Controls, Shutdown
 from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.events import (
@@ -147,21 +147,11 @@ class Coordinator(Core):
         self.table.load(state)
         self._retention.dropped.extend(state.dropped)
 
-    @property
-    def is_replayable(self) -> bool:
-        """False once the state differs from a replay, after a stop or after changed limits."""
-        return not (self.stopped or self.adjusted)
-
-    @property
-    def ending(self) -> str:
-        """Why no more trials are started, "" if some may be; running ones may still go on."""
-        return self.stopping or self.draining
-
     def _advance(self) -> None:
         """Launch trials, ask the search for more, and finish the experiment if all have ended."""
         if self.finished or self.replaying:
             return
-        if not (self.stopping or self.draining or self.pause_reason):
+        if not (self.ending or self.pause_reason):
             if self.choose:
                 self._launch_what_fits()
             if self.turns.may_ask:
@@ -169,11 +159,9 @@ class Coordinator(Core):
                 if wanted > 0:
                     self.emit(AskSearch(wanted))
         table = self.table
-        if not (table.running or table.uploading) and (
-            self.stopping or self.draining or (self.turns.is_over and not table.waiting())
-        ):
-            self.finished = True
-            self.emit(Finish(self.stopping or self.draining))
+        if not (table.running or table.uploading):
+            no_more = self.turns.is_over and not table.has_waiting
+            self.finished = bool(self.ending) or no_more
 
     # -- search -----------------------------------------------------------------------------------
 

@@ -99,12 +99,12 @@ class Core:
         choose: Whether a trial may be launched that could not be launched before.
         stopping: Why the experiment is being ended, "" if it is not.
         interrupted: Whether it is ended because the sweep was interrupted.
-        stopped: Whether running trials were told to stop for it, which a replay does not repeat.
         finished: Whether the experiment has ended.
         draining: Why no more trials are started and running ones are awaited, "" if not so.
         pause_reason: Why no trials are started for now, "" if not so.
         added_samples: How many samples were added by requests.
-        adjusted: Whether requests have changed limits, which no saved state holds.
+        is_replayable: False once the state differs from that of a replay: the end of the experiment
+            has stopped running trials, or requests have changed limits.
         replaying: Whether recorded events are being replayed.
     """
 
@@ -130,12 +130,11 @@ class Core:
         self.choose = False
         self.stopping = ""
         self.interrupted = False
-        self.stopped = False
         self.finished = False
         self.draining = ""
         self.pause_reason = ""
         self.added_samples = 0
-        self.adjusted = False
+        self.is_replayable = True
         self.replaying = False
 
     def emit(self, command: Command) -> None:
@@ -157,6 +156,11 @@ class Core:
         """Emit a warning about a trial, except in a replay, which would repeat it."""
         if not self.replaying:
             self._out.append(Warn(trial.trial_id, message))
+
+    @property
+    def ending(self) -> str:
+        """Why no more trials are started, "" if some may be; running ones may still go on."""
+        return self.stopping or self.draining
 
     # -- for messages and adaptive clusters -------------------------------------------------------
 
@@ -199,7 +203,7 @@ class Core:
     def demand(self) -> Mapping[Resources, int]:
         """Return the resources of the trials that wait for room, with the number of such trials."""
         wanted: Counter[Resources] = Counter()
-        if self.stopping or self.draining or self.pause_reason or self.finished:
+        if self.ending or self.pause_reason or self.finished:
             return wanted
         limit = self.options.max_running
         most = _MOST_DEMAND if limit is None else min(_MOST_DEMAND, limit - self.table.running)

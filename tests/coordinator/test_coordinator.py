@@ -35,7 +35,6 @@ from .harness import (
     Action,
     AttemptError,
     Decide,
-    Finish,
     Kill,
     Launch,
     Notify,
@@ -57,8 +56,8 @@ def test_launches_as_many_as_fit_and_the_next_when_one_ends():
     world.end("t1")
     assert list(world.running) == ["t2", "t3"]
     world.end("t2")
-    commands = world.end("t3")
-    assert world.of(Finish, commands)
+    world.end("t3")
+    assert world.coordinator.finished
     assert [t.status for t in world.coordinator.get_trials()] == ["TERMINATED"] * 3
 
 
@@ -125,7 +124,7 @@ def test_a_failed_trial_is_retried_behind_the_others_and_then_given_up():
     assert world.status("t1") == "ERROR"
     assert world.of(TellSearch, commands)[0].error
     assert [n.notice for n in world.of(Notify, commands)] == [Notice.TRIAL_ERROR]
-    assert world.of(Finish, commands)
+    assert world.coordinator.finished
 
 
 def test_fail_fast_leaves_one_error_and_stops_the_rest():
@@ -264,7 +263,7 @@ def test_what_waits_when_all_is_stopped_goes_on_waiting():
     # Nobody is told that what can go on is complete.
     told = {notice.trial_id for notice in world.of(Notify, commands)}
     assert told == {"t2", "t3"}
-    assert world.of(Finish, commands)
+    assert world.coordinator.finished
 
 
 class _EndsTheNext(FIFOScheduler):

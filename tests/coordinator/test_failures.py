@@ -22,7 +22,7 @@ from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.placement import Placer
 from prefect_tune.resources import Resources
 
-from .harness import Finish, Kill, Notify, Outcome, TellSearch, Warn, World
+from .harness import Kill, Notify, Outcome, TellSearch, Warn, World
 
 
 def started(**options: Any) -> World:
@@ -67,9 +67,9 @@ def test_a_trial_that_loses_its_node_again_and_again_has_failed():
     for _ in range(3):
         world.lose("t1")
         until_running(world, "t1")
-    commands = world.lose("t1")
+    world.lose("t1")
     assert world.status("t1") == "ERROR"
-    assert world.of(Finish, commands)
+    assert world.coordinator.finished
     assert world.trial("t1").num_failures == 1
 
 
@@ -292,7 +292,7 @@ def test_fail_fast_leaves_one_failed_trial_however_many_fail_at_once():
     assert world.trial("t2").error is None
     ends = [c.event for c in world.of(Record) if isinstance(c.event, AttemptEnded)]
     assert [end.error is None for end in ends] == [False, True]
-    assert world.of(Finish)
+    assert world.coordinator.finished
 
 
 # -- attempts that were taken back before they had begun -----------------------------------------

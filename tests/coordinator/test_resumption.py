@@ -22,7 +22,7 @@ from prefect_tune.resources import Resources
 from prefect_tune.schedulers import FIFOScheduler
 from prefect_tune.stopper import NoopStopper
 
-from .harness import AskSearch, DeleteCheckpoint, Finish, Launch, World
+from .harness import AskSearch, DeleteCheckpoint, Launch, World
 
 
 def resumed(world: World, **how: Any) -> World:
@@ -35,8 +35,9 @@ def resumed(world: World, **how: Any) -> World:
         assert not [
             c
             for c in coordinator.handle(decode_event(encode_event(command.event)))
-            if isinstance(c, (Record, DeleteCheckpoint, Finish, AskSearch))
+            if isinstance(c, (Record, DeleteCheckpoint, AskSearch))
         ]
+        assert not coordinator.finished
     coordinator.replay(False)
     again.coordinator = coordinator
     again.log = world.of(Record)

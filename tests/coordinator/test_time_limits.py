@@ -8,7 +8,7 @@ from prefect_tune.coordinator.events import Control, ControlReceived, Resumed, T
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.stopper import TimeoutStopper
 
-from .harness import Decide, Finish, Kill, Outcome, Warn, World
+from .harness import Decide, Kill, Outcome, Warn, World
 
 
 def started(samples=1, cpus=1, stopper=None, **options):
@@ -38,7 +38,7 @@ def test_a_trial_is_ended_at_its_time_limit_and_keeps_its_results():
     world.end("t1", Outcome.STOPPED)
     assert world.status("t1") == "TERMINATED"
     assert world.trial("t1").error is None
-    assert world.of(Finish)
+    assert world.coordinator.finished
 
 
 def test_a_trial_without_results_has_failed_and_is_not_tried_again():
@@ -129,7 +129,7 @@ def test_trials_that_do_not_listen_are_ended_by_force():
     assert "told to end" in world.of(Warn, commands)[0].message
     world.end("t2", Outcome.STOPPED)
     assert world.status("t2") == "TERMINATED"
-    assert world.of(Finish)
+    assert world.coordinator.finished
 
 
 def test_without_patience_they_are_waited_for():

@@ -15,17 +15,11 @@ from prefect_tune.error import MissingMetric, TuneError
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.experiment.decision import Action
 from prefect_tune.experiment.plain import number_of
-from prefect_tune.experiment.trial import AUTO_FILLED, RUNNING
+from prefect_tune.experiment.trial import ALL_AUTO_FILLED, RUNNING
 from prefect_tune.nested import flatten
 from prefect_tune.text import in_words
 
-_NOT_USER_METRICS = AUTO_FILLED | {
-    "training_iteration",
-    "time_total_s",
-    "timesteps_this_iter",
-    "episodes_this_iter",
-    "_metric",
-}
+_NOT_USER_METRICS = ALL_AUTO_FILLED | {"timesteps_this_iter", "episodes_this_iter", "_metric"}
 
 
 def check_metrics(flat_result: dict[str, Any], metrics: Iterable[str], trial: object) -> None:

@@ -39,6 +39,8 @@ AUTO_FILLED = frozenset(
         "timesteps_since_restore timesteps_total trial_id warmup_time"
     ).split()
 )
+#: All metrics that are filled in.
+ALL_AUTO_FILLED = AUTO_FILLED | {"training_iteration", "time_total_s"}
 _WINDOW = 10
 _LARGEST = 2**63
 

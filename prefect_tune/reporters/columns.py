@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from prefect_tune.experiment.plain import number_of
-from prefect_tune.experiment.trial import AUTO_FILLED, Trial
+from prefect_tune.experiment.trial import ALL_AUTO_FILLED, Trial
 from prefect_tune.nested import flatten
 from prefect_tune.result import EXPR_ERROR_FILE
 from prefect_tune.text import in_words
@@ -21,7 +21,6 @@ DEFAULT_METRICS = {
     "mean_loss": "loss",
     "episode_reward_mean": "reward",
 }
-_PROGRESS = frozenset({"training_iteration", "time_total_s"})  # of every trial
 Columns = dict[str, str]
 
 
@@ -55,7 +54,7 @@ def user_metrics(trials: Iterable[Trial], limit: int | None = None) -> list[str]
     known: dict[str, None] = {}
     for trial in trials:
         for name, value in flatten(trial.last_result).items():
-            if name in AUTO_FILLED or name in _PROGRESS:
+            if name in ALL_AUTO_FILLED:
                 continue
             if not isinstance(value, bool) and number_of(value) is not None:
                 known[name] = None

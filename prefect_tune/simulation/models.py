@@ -11,6 +11,7 @@ from typing import Any
 
 from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.plain import finite_number
+from prefect_tune.experiment.trial import ALL_AUTO_FILLED
 from prefect_tune.nested import flatten_config
 from prefect_tune.results import ExperimentAnalysis, ResultGrid
 from prefect_tune.results.frames import trial_results
@@ -20,6 +21,7 @@ from prefect_tune.validation import check_count, check_number
 
 #: Results of a trial of a function of the step, if nobody says how many.
 DEFAULT_STEPS = 100
+_NOT_OWN = ALL_AUTO_FILLED | {"checkpoint_dir_name"}
 _RIGHT = (
     "Give a function f(config, step) that returns the metrics of a step (from 1), or "
     "(metrics, seconds); a function f(config) that yields them; a `ResultTable` of an earlier "
@@ -126,16 +128,9 @@ def _scale(low: float, high: float, is_log: bool) -> Callable[[Any], float | Non
     return place
 
 
-_AUTO_FILLED = frozenset(
-    "config date done experiment_id experiment_tag hostname iterations_since_restore node_ip pid "
-    "time_since_restore time_this_iter_s time_total_s timestamp training_iteration trial_id "
-    "checkpoint_dir_name".split()
-)
-
-
 def own_metrics(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a result without its automatic metrics."""
-    return {name: value for name, value in row.items() if name not in _AUTO_FILLED}
+    return {name: value for name, value in row.items() if name not in _NOT_OWN}
 
 
 def as_program(model: Any, steps: int | None = None) -> Program:

@@ -27,7 +27,7 @@ from prefect_tune.coordinator.placement import Placer
 from prefect_tune.engine.setup.experiment_setup import ExperimentSetup
 from prefect_tune.experiment.decision import NEVER, RunUntil
 from prefect_tune.experiment.plain import number_of
-from prefect_tune.experiment.trial import AUTO_FILLED, RUNNING, TERMINATED, Trial
+from prefect_tune.experiment.trial import ALL_AUTO_FILLED, RUNNING, TERMINATED, Trial
 from prefect_tune.experiment.view import ControllerView
 from prefect_tune.resources import MILLI, Resources
 from prefect_tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
@@ -42,7 +42,6 @@ from prefect_tune.stopper.factory import DictStopper
 #: its `run_until` leaves nothing behind in them.
 _SCHEDULERS = (FIFOScheduler, AsyncHyperBandScheduler)
 _STOPPERS = (NoopStopper, DictStopper)
-_RESERVED = AUTO_FILLED | {"training_iteration", "time_total_s"}
 _LARGEST = 2**63
 #: Shown in results.
 EXPERIMENT_ID = "simulated"
@@ -294,7 +293,7 @@ class PlainSweep:
         """Note the names of the metrics at the first result; all others must have the same."""
         names = tuple(metrics)
         wanted = {*self.options.metrics, *((self._metric,) if self._metric else ())}
-        if self._blank or _RESERVED.intersection(names) or not wanted <= {*names}:
+        if self._blank or ALL_AUTO_FILLED.intersection(names) or not wanted <= {*names}:
             raise _Unforeseen
         self._names = names
         self._blank = {

@@ -17,6 +17,8 @@ import psutil
 
 T = TypeVar("T")
 REPOSITORY = Path(__file__).parents[2]
+#: A flow run that an automation schedules again leaves its final state long before.
+_LONGEST_FINAL_S = 60.0
 
 
 def poll(condition: Callable[[], T], process: subprocess.Popen[Any] | None = None) -> T:
@@ -100,15 +102,35 @@ class Run:
         return self._client.read_flow_run(self.id).state
 
     def wait_for(self, *names: str) -> Any:
-        """Wait until its state has one of these names; gives the state."""
-        return poll(lambda: (state := self.state) is not None and state.name in names and state)
+        """Wait until its state has one of these names; gives the state.
+
+        Fails with all states if the run is in another final state and stays in it.
+        """
+        ended_at: float | None = None
+
+        def reached() -> Any:
+            nonlocal ended_at
+            state = self.state
+            if state is None or state.name in names:
+                return state
+            ended_at = (ended_at or time.monotonic()) if state.is_final() else None
+            stays = ended_at is not None and time.monotonic() > ended_at + _LONGEST_FINAL_S
+            assert not stays, f"the flow run waits for {names} in vain: {self._states()}"
+            return None
+
+        return poll(reached)
 
     def history(self) -> list[str]:
         """Names of all its states, oldest first."""
-        states = self._client.request(
+        return [state["name"] for state in self._states()]
+
+    def _states(self) -> list[dict[str, Any]]:
+        found = self._client.request(
             "GET", "/flow_run_states/", params={"flow_run_id": str(self.id)}
         ).json()
-        return [state["name"] for state in sorted(states, key=lambda state: state["timestamp"])]
+        shown = ("timestamp", "name", "message")
+        states = [{name: state[name] for name in shown} for state in found]
+        return sorted(states, key=lambda state: state["timestamp"])
 
     def task_runs(self) -> dict[str, str]:
         """Names of its task runs, and of those of its subflows: names of their states."""

@@ -78,7 +78,15 @@ def run_experiment_in_flow(
         experiment.output.listen(logs.put)
     else:
         earlier, begun, logs = early.earlier, early.begun, early.logs
-        api.wait_ready(lambda line: _logger.warning("%s Trials run meanwhile.", line))
+        api.wait_ready(
+            lambda line: _logger.warning(
+                "%s %s",
+                line,
+                "Trials run meanwhile."
+                if early.ended is None
+                else "The sweep has ended, and is recorded as soon as the server answers.",
+            )
+        )
 
     def interrupted_by() -> str | None:
         """Return why the sweep was interrupted; None if it was not."""

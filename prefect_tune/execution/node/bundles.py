@@ -30,7 +30,7 @@ from prefect_tune.execution.protocol.frames import RECEIVE_BYTES, FrameBuffer, F
 from prefect_tune.execution.protocol.requests import CALL, END_CALL, RESERVED
 from prefect_tune.execution.trial.native_threads import OMP
 from prefect_tune.experiment.attempt import AttemptError, AttemptKey
-from prefect_tune.resources import CPU, GPU, Resources
+from prefect_tune.resources import CPU, Resources
 from prefect_tune.trainable.runtime.environment import device_variables
 
 #: Seconds after which another node answers that the bundles are not reserved yet.
@@ -111,7 +111,8 @@ class NodeBundles:
         """Reserve the bundles on this node of an attempt of another node, until it ends."""
         bundles = self._begin(request)
         try:
-            await self._acquire(request.launch, bundles)
+            with contextlib.suppress(AttemptCancelled):
+                await unless_set(bundles.over, self._acquire(request.launch, bundles))
             await bundles.over.wait()
         finally:
             await self.finish(request.launch.key)
@@ -141,12 +142,11 @@ class NodeBundles:
         if bundles is None:
             return
         bundles.end()
-        for number, slot in bundles.slots.items():
-            if number:  # the first is the attempt's own
-                await self.gpus.release(slot.devices, slot.resources.get(GPU, 0.0))
+        for slot in bundles.slots.values():
+            await self.gpus.release(slot)
 
     async def gather(self, request: AttemptRequest) -> Launch:
-        """Reserve an attempt's bundles on this node, and wait for those on other nodes.
+        """Reserve the bundles on this node of an attempt that runs here, and wait for the others.
 
         Returns:
             The attempt with the devices of its bundles.
@@ -156,7 +156,8 @@ class NodeBundles:
         """
         launch = request.launch
         bundles = self._begin(request)
-        bundles.slots[0] = launch.head
+        head = bundles.slots[0] = await self.gpus.acquire(launch.head)
+        launch = replace(launch, devices=head.devices)
         if not launch.others:
             return launch
         self.gathering.add(launch.key)
@@ -193,13 +194,7 @@ class NodeBundles:
     async def _acquire(self, launch: Launch, bundles: _AttemptBundles) -> None:
         for number, slot in enumerate(launch.others, start=1):
             if slot.node == self.address:
-                gpu = slot.resources.get(GPU, 0.0)
-                acquiring = self.gpus.acquire(slot.devices, gpu)
-                try:
-                    devices = await unless_set(bundles.over, acquiring)
-                except AttemptCancelled:
-                    return
-                bundles.slots[number] = replace(slot, devices=devices)
+                bundles.slots[number] = await self.gpus.acquire(slot)
         bundles.ready.set()
 
     # -- functions in them ------------------------------------------------------------------------

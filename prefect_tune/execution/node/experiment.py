@@ -47,7 +47,6 @@ from prefect_tune.execution.protocol.reports import (
 )
 from prefect_tune.experiment.attempt import AttemptError, AttemptKey
 from prefect_tune.nvml import Gpu
-from prefect_tune.resources import GPU
 from prefect_tune.trainable.runtime.attempt import AttemptContext, Decision
 
 _logger = logging.getLogger(__name__)
@@ -94,7 +93,6 @@ class NodeExperiment:
     ) -> None:
         self.env = env
         self._spawner = spawner
-        self._gpus = gpus
         self._outbox = Outbox()
         self._directory = directory
         self.checkpoints = NodeCheckpoints(env, directory, self._outbox)
@@ -143,7 +141,7 @@ class NodeExperiment:
         watches = [self._watch_lease(), self.load.run()]
         if env.isolation != THREAD:
             watches.append(self._guard.run())
-        if env.gpu_memory_guard and self._gpus.devices and not self._guard.gpus:
+        if env.gpu_memory_guard and self.bundles.gpus.devices and not self._guard.gpus:
             self._outbox.put(NodeWarning(_NO_NVML))
         self._watches = [loop.create_task(watch) for watch in watches]
 
@@ -227,15 +225,10 @@ class NodeExperiment:
     async def _run(self, request: AttemptRequest, config: requests.PickledValue) -> None:
         launch = request.launch
         pending = self._pending.setdefault(launch.key, PendingAttempt())
-        gpu = launch.head.resources.get(GPU, 0.0)
-        devices: tuple[str, ...] = ()
         try:
             try:
                 if self._leaving:
                     raise AttemptCancelled
-                acquiring = self._gpus.acquire(launch.devices, gpu)
-                devices = await pending.unless_cancelled(acquiring)
-                request = replace(request, launch=replace(launch, devices=devices))
                 gathering = self.bundles.gather(request)
                 request = replace(request, launch=await pending.unless_cancelled(gathering))
                 attempt = await self._start(request, config, pending)
@@ -253,7 +246,6 @@ class NodeExperiment:
             await self._finish(request, attempt, pending)
         finally:
             await self.bundles.finish(launch.key)
-            await self._gpus.release(devices, gpu)
 
     async def _finish(
         self, request: AttemptRequest, attempt: RunningAttempt, pending: PendingAttempt

@@ -15,11 +15,13 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from prefect_tune.coordinator.node_slots import Slot
 from prefect_tune.execution.cluster.gpus import Device
 from prefect_tune.execution.files.node_directory import user_directory
-from prefect_tune.resources import MILLI
+from prefect_tune.resources import GPU, MILLI
 
 _logger = logging.getLogger(__name__)
 _SUFFIX = ".gpu"
@@ -127,34 +129,34 @@ class GpuAllocator:
         self._free = dict.fromkeys(devices, MILLI)
         self._released = asyncio.Condition()
 
-    async def acquire(self, wanted: tuple[str, ...], gpu: float) -> tuple[str, ...]:
-        """Reserve devices, and wait until enough are free.
+    async def acquire(self, slot: Slot) -> Slot:
+        """Reserve as many devices as a slot has, and wait until they are free.
+
+        Nothing is reserved if it is cancelled. A caller that awaits it in a task of its own, which
+        may end just as the caller is cancelled, would not learn of the devices.
 
         Args:
-            wanted: The coordinator's choice, used if it is free.
-            gpu: The requested GPUs; below 1 it is a share of one device.
+            slot: What is requested, with the coordinator's choice of devices. Less than one GPU is
+                a share of one device.
 
         Returns:
-            As many devices as wanted.
+            The slot with the reserved devices: the coordinator's choice if that is free.
         """
-        if not wanted:
-            return ()
-        share = _share(gpu)
+        if not slot.devices:
+            return slot
+        share = _share(slot)
         async with self._released:
-            while True:
-                chosen = self._choose(wanted, share)
-                if chosen:
-                    break
+            while not (chosen := self._choose(slot.devices, share)):
                 await self._released.wait()
         for device in chosen:
             self._free[device] -= share
-        return chosen
+        return replace(slot, devices=chosen)
 
-    async def release(self, taken: tuple[str, ...], gpu: float) -> None:
-        """Release reserved devices."""
+    async def release(self, slot: Slot) -> None:
+        """Release the devices of a slot that `acquire` has returned."""
         async with self._released:
-            for device in taken:
-                self._free[device] += _share(gpu)
+            for device in slot.devices:
+                self._free[device] += _share(slot)
             self._released.notify_all()
 
     def _choose(self, wanted: tuple[str, ...], share: int) -> tuple[str, ...]:
@@ -165,5 +167,6 @@ class GpuAllocator:
         return tuple(roomy[: len(wanted)]) if len(roomy) >= len(wanted) else ()
 
 
-def _share(gpu: float) -> int:
-    return min(round(gpu * MILLI), MILLI)
+def _share(slot: Slot) -> int:
+    """Return the thousandths of each of its devices that a slot has."""
+    return min(slot.resources.get_milli(GPU), MILLI)

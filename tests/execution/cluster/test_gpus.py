@@ -1,13 +1,10 @@
-"""GPU ids, and who gets which."""
+"""GPU ids."""
 
 from __future__ import annotations
-
-import asyncio
 
 import pytest
 
 from prefect_tune.execution.cluster.gpus import model_label, visible_devices, visible_gpus
-from prefect_tune.execution.node.gpu_allocator import GpuAllocator
 from prefect_tune.trainable.runtime import environment
 from prefect_tune.trainable.runtime.environment import device_variables
 
@@ -157,27 +154,3 @@ def test_without_any_gpu_the_variable_is_cudas(host):
     assert visible_gpus() == ()
     assert device_variables([]) == {"CUDA_VISIBLE_DEVICES": ""}
     assert device_variables(["0", "1"]) == {"CUDA_VISIBLE_DEVICES": "0,1"}
-
-
-def test_the_coordinators_choice_is_taken_if_it_is_free():
-    async def main():
-        ledger = GpuAllocator(("0", "1", "2"))
-        assert await ledger.acquire(("1",), 0.5) == ("1",)
-        assert await ledger.acquire(("1",), 0.5) == ("1",)
-        assert await ledger.acquire(("1",), 0.5) != ("1",)
-        assert await ledger.acquire((), 0) == ()
-
-    asyncio.run(main())
-
-
-def test_whole_devices_wait_until_enough_are_free():
-    async def main():
-        ledger = GpuAllocator(("0", "1"))
-        taken = await ledger.acquire(("0",), 0.5)
-        waiting = asyncio.create_task(ledger.acquire(("0", "1"), 2))
-        await asyncio.sleep(0)
-        assert not waiting.done()
-        await ledger.release(taken, 0.5)
-        assert sorted(await waiting) == ["0", "1"]
-
-    asyncio.run(main())

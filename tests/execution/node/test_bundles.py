@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -10,13 +12,19 @@ import pytest
 from distributed import Client, Event, LocalCluster
 
 import prefect_tune as tune
+from prefect_tune.coordinator.commands import Launch
 from prefect_tune.coordinator.events import CapacityChanged, Outcome
+from prefect_tune.coordinator.node_slots import Slot
 from prefect_tune.coordinator.placement import Placer
 from prefect_tune.error import TrialWorkerFailed
+from prefect_tune.execution.base import AttemptRequest, TrialPlace
 from prefect_tune.execution.cluster.api import connect
 from prefect_tune.execution.driver import node_pool
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
 from prefect_tune.execution.node import experiment as node_experiment
+from prefect_tune.execution.node.bundles import NodeBundles
+from prefect_tune.execution.node.gpu_allocator import GpuAllocator
+from prefect_tune.execution.node.pending_attempt import AttemptCancelled, PendingAttempt
 from prefect_tune.resources import PlacementGroupFactory, Resources
 from tests.execution.dask_workers import dask_worker
 from tests.execution.experiments import Experiment, make_env
@@ -231,3 +239,37 @@ def test_all_bundles_are_there_or_the_attempt_is_given_back(tmp_path, monkeypatc
         assert run.until_ended("t").outcome is Outcome.UNSTARTED
         over.set()
         busy.result()
+
+
+async def cancel_gathering(tmp_path, steps):
+    """Cancel an attempt on node "a" after so many steps of its event loop."""
+
+    async def not_yet(address, operation, **arguments):
+        await asyncio.Event().wait()
+
+    def slot(number):
+        return Slot("a", Resources.of(GPU=1), (str(number),))
+
+    bundles = [{"CPU": 1.0, "GPU": 1.0}, {"GPU": 1.0}, {"GPU": 1.0}]
+    request = Resources.parse(PlacementGroupFactory(bundles, "PACK"))
+    launch = Launch("t", 1, "t", {}, "a", request, ("0",), (slot(1), slot(2)))
+    gpus = GpuAllocator(("0", "1", "2"))
+    env = make_env(once, tmp_path)
+    # No process starts, so nothing needs a directory, a spawner or a guard of memory.
+    node = NodeBundles(env, None, None, gpus, None, "a", not_yet)
+    pending = PendingAttempt()
+    gathering = node.gather(AttemptRequest(env.experiment_id, launch, TrialPlace("t")))
+    waiting = asyncio.create_task(pending.unless_cancelled(gathering))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    pending.cancel()
+    with contextlib.suppress(AttemptCancelled):
+        await waiting
+    await node.finish(launch.key)
+    # Not available if a device is still taken.
+    await asyncio.wait_for(gpus.acquire(Slot("a", Resources.of(GPU=3), ("0", "1", "2"))), 10)
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_an_attempt_that_is_cancelled_at_any_step_leaves_no_gpu_taken(tmp_path, steps):
+    asyncio.run(cancel_gathering(tmp_path, steps))

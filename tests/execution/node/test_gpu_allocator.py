@@ -1,14 +1,17 @@
-"""GPUs that workers of one host divide among themselves."""
+"""GPUs that workers of one host divide among themselves, and attempts on one worker."""
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 
 import pytest
 
+from prefect_tune.coordinator.node_slots import Slot
 from prefect_tune.execution.cluster.gpus import Device
-from prefect_tune.execution.node.gpu_allocator import GpuClaims
+from prefect_tune.execution.node.gpu_allocator import GpuAllocator, GpuClaims
+from prefect_tune.resources import Resources
 
 ZERO, ONE = Device("0", "GPU-a"), Device("1", "GPU-b")
 
@@ -77,3 +80,31 @@ def test_without_a_place_for_locks_gpus_are_used_undivided(tmp_path, monkeypatch
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
     assert GpuClaims("tcp://s:1").claim((ZERO, ONE), 1) == (ZERO,)
     assert "GPUs are not divided" in caplog.text
+
+
+def slot(gpu, *devices):
+    return Slot("tcp://n:1", Resources.of(GPU=gpu), devices)
+
+
+def test_the_coordinators_choice_is_taken_if_it_is_free():
+    async def main():
+        ledger = GpuAllocator(("0", "1", "2"))
+        assert await ledger.acquire(slot(0.5, "1")) == slot(0.5, "1")
+        assert await ledger.acquire(slot(0.5, "1")) == slot(0.5, "1")
+        assert (await ledger.acquire(slot(0.5, "1"))).devices != ("1",)
+        assert await ledger.acquire(slot(0)) == slot(0)
+
+    asyncio.run(main())
+
+
+def test_whole_devices_wait_until_enough_are_free():
+    async def main():
+        ledger = GpuAllocator(("0", "1"))
+        taken = await ledger.acquire(slot(0.5, "0"))
+        waiting = asyncio.create_task(ledger.acquire(slot(2, "0", "1")))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        await ledger.release(taken)
+        assert sorted((await waiting).devices) == ["0", "1"]
+
+    asyncio.run(main())

@@ -121,15 +121,6 @@ class LoggerCallback(Callback):
         self.log_trial_end(trial, failed=True)
 
 
-class BatchLoggerCallback(LoggerCallback):
-    """A logger that writes several results at a time; override `log_trial_results`."""
-
-    def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
-        """Write one result and flush."""
-        self.log_trial_results(iteration, trial, (result,))
-        self.flush()
-
-
 _ACCEPTING: dict[type, bool] = {}
 
 

@@ -13,10 +13,10 @@ from typing import IO, Any
 from prefect_tune.atomic_write import write_atomic
 from prefect_tune.experiment.plain import number_of, same_in_json
 from prefect_tune.experiment.trial import AUTO_FILLED, Trial
-from prefect_tune.logger.base import BatchLoggerCallback
 from prefect_tune.logger.encoding import as_json
 from prefect_tune.logger.files import (
-    AppendFiles,
+    FileLoggerCallback,
+    Results,
     cut_incomplete_line,
     truncate_lines,
 )
@@ -73,48 +73,34 @@ class _Table:
         return [_cell(flat.get(name)) for name in self.columns]
 
 
-class CSVLoggerCallback(BatchLoggerCallback):
+class CSVLoggerCallback(FileLoggerCallback[_Table]):
     """Writes each result as a row of `progress.csv`; nested metrics get names like ``train/loss``.
 
     The metrics of the first result are the header. For metrics of later results, the file is
     rewritten with a wider header, at most once per flush.
     """
 
-    def __init__(self) -> None:
-        self._files = AppendFiles()
-        self._tables: dict[str, _Table] = {}
+    def begin_file(self, trial: Trial) -> _Table:
+        """Return the trial's table, with the columns of earlier attempts."""
+        return _Table(self._path(trial))
 
-    def log_trial_start(self, trial: Trial) -> None:
-        """Open the trial's file; rows of earlier attempts are kept."""
-        self._open_table(trial)
-
-    def log_trial_results(
-        self,
-        iteration: int,
-        trial: Trial,
-        results: Sequence[Mapping[str, Any]],
-        lines: Sequence[bytes] = (),
-    ) -> None:
-        """Write several results of a trial."""
-        if not results:
-            return
-        table = self._tables.get(trial.trial_id) or self._open_table(trial)
-        rows = [table.row(result) for result in results]
-        width = len(table.columns)
+    def encode(self, file: _Table, results: Results, lines: Sequence[bytes]) -> bytes:
+        """Return the rows of the results, after the header in a new file."""
+        rows = [file.row(result) for result in results]
+        width = len(file.columns)
         if len(rows[0]) < width:
             rows = [[*row, *[""] * (width - len(row))] for row in rows]
-        if not table.columns_written:
-            rows.insert(0, table.columns)
-            table.columns_written = width
-        self._files.append(table.path, _encode(rows))
+        if not file.columns_written:
+            rows.insert(0, file.columns)
+            file.columns_written = width
+        return _encode(rows)
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         """Write the trial's buffered rows and close its file."""
-        table = self._tables.pop(trial.trial_id, None)
-        if table is not None:
-            self._files.close(table.path)
-            if table.needs_wider_header:
-                _widen(table)
+        table = self._of_trial.get(trial.trial_id)
+        super().log_trial_end(trial, failed)
+        if table is not None and table.needs_wider_header:
+            _widen(table)
 
     def count_results(self, trial: Trial) -> int | None:
         """Return the number of complete rows in the trial's file."""
@@ -126,23 +112,11 @@ class CSVLoggerCallback(BatchLoggerCallback):
 
     def flush(self) -> None:
         """Write buffered rows to the files, with all columns in the headers."""
-        self._files.flush()
-        for table in self._tables.values():
+        super().flush()
+        for table in self._of_trial.values():
             if table.needs_wider_header:
                 self._files.close(table.path)
                 _widen(table)
-
-    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """Write all buffered rows and close all files."""
-        self.flush()
-        self._tables.clear()
-        self._files.close_all()
-
-    def _open_table(self, trial: Trial) -> _Table:
-        table = self._tables.get(trial.trial_id)
-        if table is None:
-            table = self._tables[trial.trial_id] = _Table(self._path(trial))
-        return table
 
     @staticmethod
     def _path(trial: Trial) -> str:

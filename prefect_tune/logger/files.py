@@ -1,10 +1,15 @@
-"""Append to the result files of many trials with few of them open at a time."""
+"""Append results to a file for each of many trials, with few of them open at a time."""
 
 from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from io import FileIO
+from typing import Any, Generic, Protocol, TypeVar
+
+from prefect_tune.experiment.trial import Trial
+from prefect_tune.logger.base import LoggerCallback
 
 #: Files that one logger keeps open. The usual limit is 1,024 a process, which also holds sockets.
 MAX_OPEN = 128
@@ -71,6 +76,82 @@ class AppendFiles:
         except OSError as error:
             error.filename = path  # errors of writes, as on a full disk, do not name the file
             raise
+
+
+class TrialFile(Protocol):
+    """The file of one trial, with what its logger has to remember about it."""
+
+    path: str
+
+
+File = TypeVar("File", bound=TrialFile)
+Results = Sequence[Mapping[str, Any]]
+
+
+class FileLoggerCallback(LoggerCallback, Generic[File]):
+    """A logger that appends the results of each trial to one file.
+
+    Subclasses say how to begin a trial's file, and how results look in it.
+    """
+
+    def __init__(self) -> None:
+        self._files = AppendFiles()
+        self._of_trial: dict[str, File] = {}
+
+    def begin_file(self, trial: Trial) -> File:
+        """Return the file for a trial's results; called again once the trial has ended."""
+        raise NotImplementedError
+
+    def encode(self, file: File, results: Results, lines: Sequence[bytes]) -> bytes:
+        """Return what to append to a trial's file for some results.
+
+        Args:
+            file: The trial's file.
+            results: Consecutive results of one attempt, at least one.
+            lines: The same results as lines of JSON; may be empty.
+        """
+        raise NotImplementedError
+
+    def log_trial_start(self, trial: Trial) -> None:
+        """Begin the trial's file; one that an earlier attempt has begun is kept."""
+        if trial.trial_id not in self._of_trial:
+            self._of_trial[trial.trial_id] = self.begin_file(trial)
+
+    def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
+        """Write one result and flush."""
+        self.log_trial_results(iteration, trial, (result,))
+        self.flush()
+
+    def log_trial_results(
+        self,
+        iteration: int,
+        trial: Trial,
+        results: Results,
+        lines: Sequence[bytes] = (),
+    ) -> None:
+        """Write several results of one attempt of a trial."""
+        if not results:
+            return
+        if trial.trial_id not in self._of_trial:
+            self.log_trial_start(trial)
+        file = self._of_trial[trial.trial_id]
+        self._files.append(file.path, self.encode(file, results, lines))
+
+    def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
+        """Write what is buffered for the trial and close its file."""
+        file = self._of_trial.pop(trial.trial_id, None)
+        if file is not None:
+            self._files.close(file.path)
+
+    def flush(self) -> None:
+        """Write what is buffered to the files."""
+        self._files.flush()
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """Write all that is buffered and close all files."""
+        self.flush()
+        self._of_trial.clear()
+        self._files.close_all()
 
 
 def open_append(path: str) -> FileIO:

@@ -18,10 +18,10 @@ from prefect_tune.atomic_write import write_atomic
 from prefect_tune.experiment.pickling.large import shortened
 from prefect_tune.experiment.plain import to_json
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.logger.base import BatchLoggerCallback
 from prefect_tune.logger.encoding import constants_tail, result_line
 from prefect_tune.logger.files import (
-    AppendFiles,
+    FileLoggerCallback,
+    Results,
     cut_incomplete_line,
     truncate_lines,
 )
@@ -35,30 +35,30 @@ PARAMS_PICKLE = EXPR_PARAM_PICKLE_FILE
 
 
 @dataclass(slots=True)
-class _TrialFile:
+class _ResultFile:
     """The result file of a trial, and the constants of its attempt that end each line."""
 
     path: str
+    trial: Trial
     attempt: tuple[Any, Any] | None = None
     tail: bytes = b""
 
 
-class JsonLoggerCallback(BatchLoggerCallback):
+class JsonLoggerCallback(FileLoggerCallback[_ResultFile]):
     """Writes each result as a line of `result.json`, and the configuration of each trial.
 
     The line of JSON that the trial sent is used unchanged; only the constants of the attempt are
     added, so that each line is a whole result.
     """
 
-    def __init__(self) -> None:
-        self._files = AppendFiles()
-        self._trials: dict[str, _TrialFile] = {}
+    def begin_file(self, trial: Trial) -> _ResultFile:
+        """Return the trial's file, without an incomplete last line."""
+        file = _ResultFile(self._path(trial), trial)
+        cut_incomplete_line(file.path)
+        return file
 
     def log_trial_start(self, trial: Trial) -> None:
-        """Write the trial's configuration and open its result file."""
-        self._start_trial(trial)
-
-    def _start_trial(self, trial: Trial) -> _TrialFile:
+        """Write the trial's configuration and begin its result file."""
         directory = trial.logdir
         config = shortened(trial.config)
         write_atomic(
@@ -71,35 +71,19 @@ class JsonLoggerCallback(BatchLoggerCallback):
             log.warning("The config of %s cannot be pickled: %s", trial, error)
         else:
             write_atomic(os.path.join(directory, PARAMS_PICKLE), pickled)
-        return self._open_results(trial)
+        super().log_trial_start(trial)
+        self._of_trial[trial.trial_id].attempt = None
 
-    def log_trial_results(
-        self,
-        iteration: int,
-        trial: Trial,
-        results: Sequence[Mapping[str, Any]],
-        lines: Sequence[bytes] = (),
-    ) -> None:
-        """Write several results of one attempt of a trial."""
-        if not results:
-            return
-        opened = self._trials.get(trial.trial_id) or self._start_trial(trial)
+    def encode(self, file: _ResultFile, results: Results, lines: Sequence[bytes]) -> bytes:
+        """Return the lines of the results, with the constants of their attempt."""
         if not lines:
-            data = b"".join(map(_line, results))
-        else:
-            first = results[0]
-            attempt = (first.get("pid"), first.get("hostname"))
-            if attempt != opened.attempt:
-                opened.attempt = attempt
-                opened.tail = constants_tail({**first, "config": shortened(trial.config)})
-            data = _complete_lines(results, lines, opened.tail)
-        self._files.append(opened.path, data)
-
-    def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
-        """Write the trial's buffered lines and close its file."""
-        opened = self._trials.pop(trial.trial_id, None)
-        if opened is not None:
-            self._files.close(opened.path)
+            return b"".join(map(_line, results))
+        first = results[0]
+        attempt = (first.get("pid"), first.get("hostname"))
+        if attempt != file.attempt:
+            file.attempt = attempt
+            file.tail = constants_tail({**first, "config": shortened(file.trial.config)})
+        return _complete_lines(results, lines, file.tail)
 
     def count_results(self, trial: Trial) -> int | None:
         """Return the number of complete lines in the trial's file."""
@@ -108,24 +92,6 @@ class JsonLoggerCallback(BatchLoggerCallback):
     def keep_results(self, trial: Trial, count: int) -> None:
         """Delete all lines of the trial's file except the first `count`."""
         truncate_lines(self._path(trial), count)
-
-    def flush(self) -> None:
-        """Write buffered lines to the files."""
-        self._files.flush()
-
-    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """Write all buffered lines and close all files."""
-        self._trials.clear()
-        self._files.close_all()
-
-    def _open_results(self, trial: Trial) -> _TrialFile:
-        opened = self._trials.get(trial.trial_id)
-        if opened is None:
-            opened = _TrialFile(self._path(trial))
-            cut_incomplete_line(opened.path)
-            self._trials[trial.trial_id] = opened
-        opened.attempt = None
-        return opened
 
     @staticmethod
     def _path(trial: Trial) -> str:

@@ -123,7 +123,7 @@ class UnifiedLogger(Logger):
         config: Configuration of the trial.
         logdir: The trial's directory.
         trial: The trial; None outside of an experiment.
-        loggers: Classes of loggers; None is `DEFAULT_LOGGERS`.
+        loggers: Classes of loggers, or functions that make them; None is `DEFAULT_LOGGERS`.
     """
 
     def __init__(
@@ -131,13 +131,15 @@ class UnifiedLogger(Logger):
         config: dict[str, Any],
         logdir: str,
         trial: Trial | None = None,
-        loggers: Sequence[type[Logger]] | None = None,
+        loggers: Sequence[LoggerMaker] | None = None,
     ) -> None:
-        self._classes = list(DEFAULT_LOGGERS if loggers is None else loggers)
+        self._makers: Sequence[Callable[..., Logger]] = (
+            DEFAULT_LOGGERS if loggers is None else tuple(loggers)
+        )
         super().__init__(config, logdir, trial)
 
     def _init(self) -> None:
-        self._loggers = [make(self.config, self.logdir, self.trial) for make in self._classes]
+        self._loggers = [make(self.config, self.logdir, self.trial) for make in self._makers]
 
     def on_result(self, result: dict[str, Any]) -> None:
         """Pass a result to all loggers."""
@@ -172,41 +174,37 @@ class LegacyLoggerCallback(LoggerCallback):
 
     def __init__(self, logger_classes: Iterable[LoggerMaker]) -> None:
         self.logger_classes = _check_loggers(logger_classes, "logger_classes")
-        self._of_trial: dict[str, list[Logger]] = {}
+        self._of_trial: dict[str, UnifiedLogger] = {}
 
     def log_trial_start(self, trial: Trial) -> None:
         """Make the trial's loggers; if they exist, pass them the trial's configuration again."""
         loggers = self._of_trial.get(trial.trial_id)
         if loggers is None:
-            loggers = [make(trial.config, trial.logdir, trial) for make in self.logger_classes]
+            loggers = UnifiedLogger(trial.config, trial.logdir, trial, self.logger_classes)
             self._of_trial[trial.trial_id] = loggers
-            return
-        for logger in loggers:
-            logger.update_config(trial.config)
+        else:
+            loggers.update_config(trial.config)
 
     def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
         """Pass a result to the trial's loggers."""
         if trial.trial_id not in self._of_trial:
             self.log_trial_start(trial)
-        for logger in self._of_trial[trial.trial_id]:
-            logger.on_result(result)
+        self._of_trial[trial.trial_id].on_result(result)
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         """Close the trial's loggers."""
-        for logger in self._of_trial.pop(trial.trial_id, ()):
-            logger.close()
+        if trial.trial_id in self._of_trial:
+            self._of_trial.pop(trial.trial_id).close()
 
     def flush(self) -> None:
         """Flush the loggers of all trials."""
         for loggers in self._of_trial.values():
-            for logger in loggers:
-                logger.flush()
+            loggers.flush()
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         """Close all open loggers."""
         while self._of_trial:
-            for logger in self._of_trial.popitem()[1]:
-                logger.close()
+            self._of_trial.popitem()[1].close()
 
 
 def replaced_loggers(callback: Callback) -> frozenset[type[LoggerCallback]]:

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from prefect_tune.experiment.plain import finite_number, number_of
 from prefect_tune.experiment.trial import Trial
-from prefect_tune.logger.base import BatchLoggerCallback
-from prefect_tune.logger.files import AppendFiles
+from prefect_tune.logger.files import FileLoggerCallback, Results
 from prefect_tune.logger.hparams import HParams
 from prefect_tune.logger.tensorboard_events import ScalarEvents, file_header, tf_record
 from prefect_tune.nested import flatten
@@ -51,7 +50,7 @@ class _EventFile:
     last: dict[str, Any] = field(default_factory=dict)
 
 
-class TBXLoggerCallback(BatchLoggerCallback):
+class TBXLoggerCallback(FileLoggerCallback[_EventFile]):
     """Writes numeric metrics as TensorBoard scalars named ``ray/tune/<metric>``.
 
     The step is `timesteps_total` if the trial counts timesteps, else `training_iteration`. When a
@@ -73,64 +72,41 @@ class TBXLoggerCallback(BatchLoggerCallback):
             raise ImportError(
                 "TBXLoggerCallback needs tensorboardX: pip install 'prefect-tune[tensorboard]'"
             )
+        super().__init__()
         self._space: Mapping[str, Any] = {}
         self._scalars = _ScalarEncoder()
-        self._files = AppendFiles()
-        self._runs: dict[str, _EventFile] = {}
+
+    def begin_file(self, trial: Trial) -> _EventFile:
+        """Return a new event file, which has its header already."""
+        now = time.time()
+        name = f"events.out.tfevents.{int(now)}.{socket.gethostname()}.{os.getpid()}"
+        file = _EventFile(os.path.join(trial.logdir, f"{name}.{next(self._serial)}"))
+        self._files.append(file.path, file_header(now))
+        return file
+
+    def encode(self, file: _EventFile, results: Results, lines: Sequence[bytes]) -> bytes:
+        """Return the events of the results."""
+        return self._scalars.encode(results, file.last)
 
     def log_trial_start(self, trial: Trial) -> None:
         """Begin an event file for an attempt of the trial."""
-        self._close(self._runs.pop(trial.trial_id, None))
-        self._start_file(trial)
-
-    def log_trial_results(
-        self,
-        iteration: int,
-        trial: Trial,
-        results: Sequence[Mapping[str, Any]],
-        lines: Sequence[bytes] = (),
-    ) -> None:
-        """Write several results of a trial."""
-        if not results:
-            return
-        run = self._runs.get(trial.trial_id) or self._start_file(trial)
-        self._files.append(run.path, self._scalars.encode(results, run.last))
+        super().log_trial_end(trial)
+        super().log_trial_start(trial)
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         """Write the trial's data for the HParams view and close its file."""
-        run = self._runs.pop(trial.trial_id, None)
-        if run is not None and run.last:
-            self._files.append(run.path, self._hparams_records(trial.config, run.last, failed))
-        self._close(run)
+        file = self._of_trial.get(trial.trial_id)
+        if file is not None and file.last:
+            self._files.append(file.path, self._hparams_records(trial.config, file.last, failed))
+        super().log_trial_end(trial, failed)
 
     def set_search_space(self, space: Mapping[str, Any]) -> None:
         """Set the search `space` whose domains the HParams view shows; before the first trial."""
         self._space = space
 
-    def flush(self) -> None:
-        """Write buffered events to the files."""
-        self._files.flush()
-
-    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """Write all buffered events and close all files."""
-        self._runs.clear()
-        self._files.close_all()
-
     @cached_property
     def _hparams(self) -> HParams:
         return HParams(self._space)
-
-    def _start_file(self, trial: Trial) -> _EventFile:
-        now = time.time()
-        name = f"events.out.tfevents.{int(now)}.{socket.gethostname()}.{os.getpid()}"
-        run = _EventFile(os.path.join(trial.logdir, f"{name}.{next(self._serial)}"))
-        self._files.append(run.path, file_header(now))
-        self._runs[trial.trial_id] = run
-        return run
-
-    def _close(self, run: _EventFile | None) -> None:
-        if run is not None:
-            self._files.close(run.path)
 
     def _hparams_records(
         self, config: Mapping[str, Any], metrics: Mapping[str, float], failed: bool

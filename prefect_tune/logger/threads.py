@@ -76,23 +76,19 @@ class LoggerThreads:
         Raises:
             Exception: What a logger raises, with a note that names the logger, unless `log_errors`.
         """
+        calls: list[tuple[LoggerCallback, str, Callable[[], None]]] = [
+            (logger, "setup", partial(logger.setup, **info)) for logger in self._loggers
+        ]
+        calls += [(missed.logger, "log_trial_results", missed.write) for missed in backlog]
         failures = CallbackFailures()
-        for logger in self._loggers:
+        for logger, hook, call in calls:
             try:
-                logger.setup(**info)
+                call()
             except Exception as error:
                 if not self._log_errors:
-                    name_callback(logger, "setup", error)
+                    name_callback(logger, hook, error)
                     raise
-                failures.log(logger, "setup", error)
-        for overdue in backlog:
-            try:
-                overdue.write()
-            except Exception as error:
-                if not self._log_errors:
-                    name_callback(overdue.logger, "log_trial_results", error)
-                    raise
-                failures.log(overdue.logger, "log_trial_results", error)
+                failures.log(logger, hook, error)
         failures.summarise()
         self._start()
 

@@ -79,7 +79,9 @@ def is_restorable(location: Location) -> bool:
     Raises:
         StorageError: If the storage cannot be read.
     """
-    return is_resumable(location) and open_store(location, FOREGROUND).exists(TUNER_FILE)
+    if not is_resumable(location):
+        return False
+    return open_store(location, FOREGROUND).read(TUNER_FILE) is not None
 
 
 def load_state(location: Location, pickles: Pickles) -> TunerState:

@@ -18,7 +18,7 @@ from typing import Any, TypeGuard
 from prefect_tune.atomic_write import write_atomic
 from prefect_tune.checkpoint.files import remove_tree
 from prefect_tune.experiment.checkpoints import NO_PROGRESS, Progress
-from prefect_tune.filesystem.store import walk_files
+from prefect_tune.filesystem.local import walk_files
 
 #: Name of the file that holds the manifest.
 MARKER = ".is_checkpoint"

@@ -1,4 +1,4 @@
-"""Interface of a remote file system's requests, without retries."""
+"""Interface of a file system's requests, without retries."""
 
 from __future__ import annotations
 
@@ -74,13 +74,13 @@ class Backend(Protocol):
         """Read a whole file."""
 
     def read_range(self, path: str, start: int, end: int, version: str, timeout: float) -> bytes:
-        """Read bytes `start` to `end` (exclusive) of a file, if it still has this version."""
+        """Read bytes `start` to `end` (exclusive) of a file, if it still has this version.
+
+        Fewer bytes are a transfer that was cut off.
+        """
 
     def write(self, path: str, data: bytes, timeout: float) -> None:
         """Write or replace a file, atomically."""
-
-    def stat(self, path: str, timeout: float) -> Entry:
-        """Return size and version of one file."""
 
     def list(self, path: str, page: str, timeout: float) -> tuple[dict[str, Entry], str]:
         """List files below a path, at any depth, with paths relative to the base path.
@@ -98,7 +98,7 @@ class Backend(Protocol):
         """Delete one file."""
 
     def remove_directories(self, path: str, timeout: float) -> None:
-        """Remove the empty directories below a path, if the file system has directories."""
+        """Remove a directory with all below it, if the file system has directories."""
 
     def begin_upload(self, local: Path, size: int, path: str, timeout: float) -> Upload:
         """Begin to upload a local file."""

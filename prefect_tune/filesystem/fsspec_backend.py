@@ -12,10 +12,9 @@ from typing import Any, TypeVar
 
 from prefect_tune.filesystem.backend import Entry, Part, Upload
 from prefect_tune.filesystem.connect import connect, protocol_of
-from prefect_tune.filesystem.failures import TruncatedTransfer, UnfinishedRename
-from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.failures import UnfinishedRename
+from prefect_tune.filesystem.location import Location, is_temporary, temporary_name
 from prefect_tune.filesystem.providers import ARROW_PROTOCOLS, AZURE_PROTOCOLS, GOOGLE_PROTOCOLS
-from prefect_tune.filesystem.store import is_temporary, temporary_name
 
 T = TypeVar("T")
 Options = dict[str, Any]
@@ -49,8 +48,6 @@ class FsspecBackend:
         data: bytes = self._call(
             "cat_file", path, start=start, end=end, timeout=timeout, **self._read_options
         )
-        if len(data) != end - start:
-            raise TruncatedTransfer(f"{len(data)} bytes of {end - start} arrived")
         return data
 
     def write(self, path: str, data: bytes, timeout: float) -> None:
@@ -60,12 +57,6 @@ class FsspecBackend:
         temporary = self._temporary(path, timeout)
         self._call("pipe_file", temporary, data, timeout=timeout)
         self.move(temporary, path, timeout)
-
-    def stat(self, path: str, timeout: float) -> Entry:
-        info = self._call("info", path, timeout=timeout)
-        if info["type"] != "file":
-            raise FileNotFoundError(path)
-        return Entry(info["size"])
 
     def list(self, path: str, page: str, timeout: float) -> tuple[dict[str, Entry], str]:
         """List all files below a path on one page."""

@@ -1,139 +1,109 @@
-"""`Store` in a local directory or on a mounted file system."""
+"""Files of a local directory or of a mounted file system."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
+import stat
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
-from prefect_tune.filesystem.failures import NotFound
-from prefect_tune.filesystem.location import Location
-from prefect_tune.filesystem.retry import Call, Retry
-from prefect_tune.filesystem.store import (
-    Wanted,
-    check_relative,
-    is_temporary,
-    local_files,
-    split_last,
-    temporary_name,
-)
-
-T = TypeVar("T")
+from prefect_tune.filesystem.backend import Entry, Part, Upload
+from prefect_tune.filesystem.location import Location, is_temporary, join, temporary_name
 
 
-class LocalStore:
-    """`Store` in a directory on this machine.
+class LocalBackend:
+    """`Backend` of a directory on this machine.
 
     Args:
         location: A local directory; created when the first file is written.
-        retry: Retries requests that fail temporarily.
     """
 
-    def __init__(self, location: Location, retry: Retry) -> None:
-        self.location = location
+    def __init__(self, location: Location) -> None:
         self._root = Path(location.path)
-        self._retry = retry
 
-    def read(self, rel: str) -> bytes | None:
-        path = self._path(rel)
+    def read(self, path: str, timeout: float) -> bytes:
+        return (self._root / path).read_bytes()
+
+    def read_range(self, path: str, start: int, end: int, version: str, timeout: float) -> bytes:
+        """Read bytes of a file; files here have no versions."""
+        with open(self._root / path, "rb") as file:
+            file.seek(start)
+            return file.read(end - start)
+
+    def write(self, path: str, data: bytes, timeout: float) -> None:
+        target, new = self._names(path)
         try:
-            return self._do("read", path, path.read_bytes)
-        except NotFound:
-            return None
+            new.write_bytes(data)  # a full disk raises before the file gets its name
+            os.replace(new, target)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
 
-    def write(self, rel: str, data: bytes) -> None:
-        path = self._path(rel)
-        # A full disk raises before the file gets its name.
-        self._do("write", path, lambda: _replace(path, lambda new: new.write_bytes(data)))
+    def list(self, path: str, page: str, timeout: float) -> tuple[dict[str, Entry], str]:
+        """List all files below a path on one page."""
+        found = walk_files(self._root / path)
+        entries = {name: Entry(status.st_size) for name, status in found if not is_temporary(name)}
+        return {join(path, name): entry for name, entry in entries.items()}, ""
 
-    def sizes(self, rel: str = "") -> dict[str, int]:
-        path = self._path(rel)
-        try:
-            return self._do("list", path, lambda: _sizes(path))
-        except NotFound:
-            return {}
+    def delete(self, path: str, timeout: float) -> None:
+        (self._root / path).unlink()
 
-    def exists(self, rel: str) -> bool:
-        path = self._path(rel)
-        return self._do("look for", path, path.is_file)
+    def remove_directories(self, path: str, timeout: float) -> None:
+        shutil.rmtree(self._root / path)
 
-    def delete(self, rels: Iterable[str]) -> None:
-        for rel in rels:
-            path = self._path(rel)
-            self._do("delete", path, lambda path=path: path.unlink(missing_ok=True))  # type: ignore[misc]
+    def begin_upload(self, local: Path, size: int, path: str, timeout: float) -> Upload:
+        target, new = self._names(path)
 
-    def delete_tree(self, rel: str) -> None:
-        path = self._path(rel)
-        try:
-            self._do("delete", path, lambda: shutil.rmtree(path))
-        except NotFound:
-            return
+        def send(timeout: float) -> None:
+            shutil.copyfile(local, new)
 
-    def put_file(self, local: str | os.PathLike[str], rel: str) -> None:
-        self._copy(self._retry.begin(), Path(local), self._path(rel))
-
-    def get_file(self, rel: str, local: str | os.PathLike[str]) -> None:
-        self._copy(self._retry.begin(), self._path(rel), Path(local))
-
-    def put_tree(
-        self,
-        local_dir: str | os.PathLike[str],
-        rel: str,
-        last: Iterable[str] = (),
-        names: Iterable[str] | None = None,
-    ) -> None:
-        source = Path(local_dir)
-        call = self._retry.begin()
-        if names is None:
-            names = call.run("read", str(source), lambda timeout: local_files(source))
-        first, at_the_end = split_last(names, last)
-        for name in first + at_the_end:
-            self._copy(call, source / name, self._path(rel) / name)
-
-    def get_tree(
-        self, rel: str, local_dir: str | os.PathLike[str], wanted: Wanted | None = None
-    ) -> None:
-        target = Path(local_dir)
-        call = self._retry.begin()
-        call.run("write", str(target), lambda timeout: target.mkdir(parents=True, exist_ok=True))
-        for name, size in self.sizes(rel).items():
-            if wanted is None or wanted(name, size):
-                self._copy(call, self._path(rel) / name, target / name)
-
-    def _copy(self, call: Call, source: Path, target: Path) -> None:
-        call.run(
-            f"copy {source} to",
-            str(target),
-            lambda timeout: _replace(target, lambda new: shutil.copyfile(source, new)),
+        return Upload(
+            [Part(size, send)],
+            finish=lambda timeout: os.replace(new, target),
+            abort=lambda timeout: new.unlink(missing_ok=True),
         )
 
-    def _do(self, doing: str, path: Path, action: Callable[[], T]) -> T:
-        return self._retry.begin().run(doing, str(path), lambda timeout: action())
-
-    def _path(self, rel: str) -> Path:
-        return self._root / check_relative(rel)
-
-
-def _replace(path: Path, make: Callable[[Path], object]) -> None:
-    """Write a file under a temporary name and rename it when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(temporary_name(path.name))
-    try:
-        make(new)
-        os.replace(new, path)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
+    def _names(self, path: str) -> tuple[Path, Path]:
+        """Return a file's path and a temporary one beside it, and create their directory."""
+        target = self._root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target, target.with_name(temporary_name(target.name))
 
 
-def _sizes(directory: Path) -> dict[str, int]:
-    sizes = {}
-    for name in local_files(directory):
-        if not is_temporary(name):
+def local_files(directory: Path) -> list[str]:
+    """Return the sorted paths of all files below a local directory, relative to it.
+
+    Symbolic links are followed, except for links to a parent directory.
+
+    Raises:
+        OSError: If the directory does not exist or cannot be read.
+    """
+    return sorted(name for name, _ in walk_files(directory))
+
+
+def walk_files(
+    directory: Path, prefix: str = "", above: frozenset[tuple[int, int]] = frozenset()
+) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield relative path and status of all files below a local directory, following links.
+
+    Args:
+        directory: The directory.
+        prefix: Prefix of the relative paths.
+        above: Device and inode of the parent directories, to which links are not followed.
+
+    Raises:
+        OSError: If the directory does not exist or cannot be read.
+    """
+    status = directory.stat()
+    above |= {(status.st_dev, status.st_ino)}
+    with os.scandir(directory) as entries:
+        for entry in entries:
             try:
-                sizes[name] = (directory / name).stat().st_size
+                status = entry.stat()
             except FileNotFoundError:
-                continue  # deleted meanwhile
-    return sizes
+                continue
+            if stat.S_ISREG(status.st_mode):
+                yield prefix + entry.name, status
+            elif stat.S_ISDIR(status.st_mode) and (status.st_dev, status.st_ino) not in above:
+                yield from walk_files(Path(entry.path), f"{prefix}{entry.name}/", above)

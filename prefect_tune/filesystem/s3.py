@@ -16,7 +16,6 @@ from typing import Any
 from prefect_tune.error import StorageError
 from prefect_tune.filesystem.backend import SINGLE_REQUEST_SIZE, Entry, Part, Upload, part_ranges
 from prefect_tune.filesystem.connect import connect
-from prefect_tune.filesystem.failures import TruncatedTransfer
 from prefect_tune.filesystem.location import Location
 
 
@@ -37,24 +36,10 @@ class S3Backend:
         wanted = {"Range": f"bytes={start}-{end - 1}"}
         if version:
             wanted["IfMatch"] = version
-        data = self._get(path, wanted, timeout)
-        if len(data) != end - start:
-            raise TruncatedTransfer(f"{len(data)} bytes of {end - start} arrived")
-        return data
+        return self._get(path, wanted, timeout)
 
     def write(self, path: str, data: bytes, timeout: float) -> None:
         self.call("put_object", path, timeout, Body=data, **_content_type(path))
-
-    def stat(self, path: str, timeout: float) -> Entry:
-        # A listing, because a HEAD request cannot tell a missing bucket from a missing object.
-        fs, bucket, key = self._address(path)
-        answer = fs.call_s3(
-            "list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1, timeout=timeout
-        )
-        for found in answer.get("Contents", ()):
-            if found["Key"] == key:
-                return Entry(found["Size"], found.get("ETag", ""))
-        raise FileNotFoundError(path)
 
     def list(self, path: str, page: str, timeout: float) -> tuple[dict[str, Entry], str]:
         fs, bucket, base = self._address("")
@@ -97,7 +82,7 @@ class S3Backend:
             except FileNotFoundError:
                 # An earlier try may have succeeded though its answer was lost: then the object
                 # exists, and the upload does not any more.
-                if self.stat(path, timeout).size != size:
+                if self._size(path, timeout) != size:
                     raise
 
         def abort(timeout: float) -> None:
@@ -108,6 +93,16 @@ class S3Backend:
             for number, (begin, end) in enumerate(part_ranges(size), 1)
         ]
         return Upload(parts, finish, abort)
+
+    def _size(self, path: str, timeout: float) -> int | None:
+        """Return the size of an object; None if there is none."""
+        # A listing, because a HEAD request cannot tell a missing bucket from a missing object.
+        fs, bucket, key = self._address(path)
+        answer = fs.call_s3(
+            "list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1, timeout=timeout
+        )
+        sizes: dict[str, int] = {one["Key"]: one["Size"] for one in answer.get("Contents", ())}
+        return sizes.get(key)
 
     def _get(self, path: str, wanted: dict[str, str], timeout: float) -> bytes:
         from fsspec.asyn import sync

@@ -1,54 +1,30 @@
-"""`Store`: interface for reading and writing files at a location."""
+"""`Store`: reads and writes files at a location, local or remote, with retries."""
 
 from __future__ import annotations
 
 import os
-import posixpath
-import re
-import stat
 import threading
-import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TypeVar
 
-from prefect_tune.filesystem.location import Location
-from prefect_tune.filesystem.retry import Limits, OutageWatch, Retry
+from prefect_tune.error import StorageError
+from prefect_tune.filesystem.backend import Backend, Entry
+from prefect_tune.filesystem.failures import NotFound
+from prefect_tune.filesystem.local import LocalBackend, local_files
+from prefect_tune.filesystem.location import Location, check_relative, join
+from prefect_tune.filesystem.retry import Call, Limits, OutageWatch, Retry
+from prefect_tune.filesystem.transfers import download_files, run_all, upload_files, writing
 
-# Strict, because users' files may also begin with a dot and contain ".tmp-".
-_TEMPORARY = re.compile(r"\..*\.tmp-[0-9a-f]{8}")
+T = TypeVar("T")
 #: Decides from a file's path and size whether to copy the file.
 Wanted = Callable[[str, int], bool]
 
 
-def temporary_name(name: str) -> str:
-    """Return a temporary name for a file that will be renamed to `name` when it is complete."""
-    return f".{name}.tmp-{uuid.uuid4().hex[:8]}"
-
-
-def is_temporary(relative: str) -> bool:
-    """Return True if a path is a temporary file or lies in a temporary directory."""
-    return any(_TEMPORARY.fullmatch(part) for part in relative.split("/"))
-
-
-def check_relative(relative: str) -> str:
-    """Return a relative path unchanged after checking that it does not leave its base.
-
-    Raises:
-        ValueError: If the path is absolute, or has ``..`` or empty parts.
-    """
-    parts = relative.split("/")
-    if posixpath.isabs(relative) or ".." in parts or (relative and "" in parts):
-        raise ValueError(f"{relative!r} is not a path below the storage")
-    return relative
-
-
-def join(first: str, second: str) -> str:
-    """Join two relative paths, either of which may be empty."""
-    return f"{first}/{second}" if first and second else first or second
-
-
-class Store(Protocol):
+@dataclass(eq=False)
+class Store:
     """Files below one location; paths are relative, with ``/`` and without ``..``.
 
     Files are written atomically, even if the process is killed. Every method may be called
@@ -59,42 +35,48 @@ class Store(Protocol):
         StorageUnavailable: If the storage did not answer in time.
         StorageError: If a retry cannot help: wrong credentials, no such bucket, read-only, no
             space left. The message names the URL, the problem and the remedy.
+
+    Args:
+        location: The directory that paths are relative to.
+        backend: Makes the requests, without retries.
+        retry: Retries requests that fail temporarily.
     """
 
-    @property
-    def location(self) -> Location:
-        """The directory that paths are relative to."""
+    location: Location
+    backend: Backend
+    retry: Retry
 
     def read(self, rel: str) -> bytes | None:
         """Read a whole file; None if it does not exist."""
+        check_relative(rel)
+        try:
+            return self._request("read", rel, partial(self.backend.read, rel))
+        except NotFound:
+            return None
 
     def write(self, rel: str, data: bytes) -> None:
         """Write or replace a file."""
+        check_relative(rel)
+        self._request("write", rel, partial(self.backend.write, rel, data), size=len(data))
 
     def sizes(self, rel: str = "") -> dict[str, int]:
         """Return paths (relative to `rel`) and sizes of all files below a directory.
 
         A directory that does not exist is empty. Temporary files are left out.
         """
-
-    def exists(self, rel: str) -> bool:
-        """Return True if a file exists; directories do not count."""
+        return {name: entry.size for name, entry in self._list(self.retry.begin(), rel).items()}
 
     def delete(self, rels: Iterable[str]) -> None:
         """Delete files, in parallel; missing files are ignored."""
+        self._delete(self.retry.begin(), [check_relative(rel) for rel in rels])
 
     def delete_tree(self, rel: str) -> None:
         """Delete everything below a directory, if it exists."""
-
-    def put_file(self, local: str | os.PathLike[str], rel: str) -> None:
-        """Copy a local file to the store; an existing file is replaced."""
-
-    def get_file(self, rel: str, local: str | os.PathLike[str]) -> None:
-        """Copy a file to a local path, atomically; its directory is created.
-
-        Raises:
-            NotFound: If there is no such file.
-        """
+        call = self.retry.begin()
+        check_relative(rel)
+        if not self.location.is_local:  # there one call removes all
+            self._delete(call, [join(rel, name) for name in self._list(call, rel)])
+        self._run_delete(call, rel, partial(self.backend.remove_directories, rel))
 
     def put_tree(
         self,
@@ -112,6 +94,16 @@ class Store(Protocol):
                 ones are skipped.
             names: Files to copy (relative to `local_dir`); None copies all.
         """
+        source = Path(local_dir)
+        call = self.retry.begin()
+        if names is None:
+            names = call.run("read", str(source), lambda timeout: local_files(source))
+        chosen = dict.fromkeys(names)
+        at_the_end = [name for name in last if name in chosen]
+        first = [name for name in chosen if name not in at_the_end]
+        for group in (first, *([name] for name in at_the_end)):
+            files = [(source / name, join(check_relative(rel), name)) for name in group]
+            upload_files(call, self.backend, self.location, files)
 
     def get_tree(
         self, rel: str, local_dir: str | os.PathLike[str], wanted: Wanted | None = None
@@ -123,61 +115,52 @@ class Store(Protocol):
             local_dir: The local directory.
             wanted: Selects files by path (relative to `rel`) and size; None copies all.
         """
+        call = self.retry.begin()
+        entries = self._list(call, rel)
+        target = Path(local_dir)
+        with writing(target):
+            target.mkdir(parents=True, exist_ok=True)
+        files = [
+            (join(rel, name), entry, target / name)
+            for name, entry in entries.items()
+            if wanted is None or wanted(name, entry.size)
+        ]
+        download_files(call, self.backend, self.location, files)
 
-
-def split_last(names: Iterable[str], last: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Split the files that `Store.put_tree` copies into unordered and ordered ones.
-
-    Args:
-        names: All files.
-        last: Files to copy after all others, in this order.
-
-    Returns:
-        The files to copy first, in any order, and the files to copy last, in the order of `last`.
-    """
-    all_names = list(names)
-    known = frozenset(all_names)
-    at_the_end = [name for name in last if name in known]
-    held_back = frozenset(at_the_end)
-    return [name for name in all_names if name not in held_back], at_the_end
-
-
-def local_files(directory: Path) -> list[str]:
-    """Return the sorted paths of all files below a local directory, relative to it.
-
-    Symbolic links are followed, except for links to a parent directory.
-
-    Raises:
-        OSError: If the directory does not exist or cannot be read.
-    """
-    return sorted(name for name, _ in walk_files(directory))
-
-
-def walk_files(
-    directory: Path, prefix: str = "", above: frozenset[tuple[int, int]] = frozenset()
-) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield relative path and status of all files below a local directory, following links.
-
-    Args:
-        directory: The directory.
-        prefix: Prefix of the relative paths.
-        above: Device and inode of the parent directories, to which links are not followed.
-
-    Raises:
-        OSError: If the directory does not exist or cannot be read.
-    """
-    status = directory.stat()
-    above |= {(status.st_dev, status.st_ino)}
-    with os.scandir(directory) as entries:
-        for entry in entries:
+    def _list(self, call: Call, rel: str) -> dict[str, Entry]:
+        check_relative(rel)
+        found: dict[str, Entry] = {}
+        page = ""
+        while True:
             try:
-                status = entry.stat()
-            except FileNotFoundError:
-                continue
-            if stat.S_ISREG(status.st_mode):
-                yield prefix + entry.name, status
-            elif stat.S_ISDIR(status.st_mode) and (status.st_dev, status.st_ino) not in above:
-                yield from walk_files(Path(entry.path), f"{prefix}{entry.name}/", above)
+                request = partial(self.backend.list, rel, page)
+                entries, page = call.run("list", self._url(rel), request)
+            except NotFound:
+                entries, page = {}, ""  # the directory does not exist
+            found |= entries
+            if not page:
+                break
+        start = len(rel) + 1 if rel else 0
+        try:
+            return {check_relative(name[start:]): found[name] for name in sorted(found)}
+        except ValueError as error:
+            raise StorageError(f"cannot use the files below {self._url(rel)}: {error}.") from error
+
+    def _delete(self, call: Call, rels: Sequence[str]) -> None:
+        delete = self.backend.delete
+        run_all([partial(self._run_delete, call, rel, partial(delete, rel)) for rel in rels])
+
+    def _request(self, doing: str, rel: str, request: Callable[[float], T], size: int = 0) -> T:
+        return self.retry.begin().run(doing, self._url(rel), request, size)
+
+    def _run_delete(self, call: Call, rel: str, request: Callable[[float], None]) -> None:
+        try:
+            call.run("delete", self._url(rel), request)
+        except NotFound:
+            return
+
+    def _url(self, rel: str) -> str:
+        return (self.location / rel).url
 
 
 def open_store(
@@ -198,20 +181,22 @@ def open_store(
         InvalidArgument: If fsspec does not know the URL's protocol, or its package is missing.
     """
     retry = Retry(limits or Limits(), cancelled or threading.Event(), watch)
-    if location.is_local:
-        from prefect_tune.filesystem.local import LocalStore
+    return Store(location, _backend_of(location), retry)
 
-        return LocalStore(location, retry)
+
+def _backend_of(location: Location) -> Backend:
+    if location.is_local:
+        return LocalBackend(location)
+    # Most trials use local files only, and these modules take long to import.
     from prefect_tune.filesystem.connect import check_protocol, protocol_of
     from prefect_tune.filesystem.providers import S3_PROTOCOLS
-    from prefect_tune.filesystem.remote import RemoteStore
 
     protocol = protocol_of(location)
     check_protocol(protocol, "storage_path")
     if protocol in S3_PROTOCOLS:
         from prefect_tune.filesystem.s3 import S3Backend
 
-        return RemoteStore(location, S3Backend(location), retry)
+        return S3Backend(location)
     from prefect_tune.filesystem.fsspec_backend import FsspecBackend
 
-    return RemoteStore(location, FsspecBackend(location), retry)
+    return FsspecBackend(location)

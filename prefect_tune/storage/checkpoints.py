@@ -13,7 +13,8 @@ from pathlib import Path
 from prefect_tune.checkpoint.files import remove_tree
 from prefect_tune.checkpoint.manifest import MARKER, Manifest, publish, verify
 from prefect_tune.error import CheckpointUnreadable, storage_errors
-from prefect_tune.filesystem.store import Store, join
+from prefect_tune.filesystem.location import join
+from prefect_tune.filesystem.store import Store
 
 
 class CheckpointStore:

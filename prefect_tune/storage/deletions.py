@@ -10,7 +10,7 @@ from functools import partial
 
 from prefect_tune.error import StorageError, StorageUnavailable
 from prefect_tune.filesystem.location import is_absolute
-from prefect_tune.filesystem.remote import run_all
+from prefect_tune.filesystem.transfers import run_all
 from prefect_tune.storage.checkpoints import CheckpointStore
 from prefect_tune.storage.journal.background_worker import BackgroundWorker
 

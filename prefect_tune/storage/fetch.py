@@ -12,9 +12,9 @@ from pathlib import Path
 from prefect_tune.atomic_write import write_atomic
 from prefect_tune.checkpoint.manifest import MARKER
 from prefect_tune.error import StorageError, storage_errors
-from prefect_tune.filesystem.location import Location
+from prefect_tune.filesystem.location import Location, temporary_name
 from prefect_tune.filesystem.retry import FOREGROUND
-from prefect_tune.filesystem.store import Store, open_store, temporary_name
+from prefect_tune.filesystem.store import Store, open_store
 from prefect_tune.search.search_state import LATEST_STATE
 from prefect_tune.storage.experiment_dir import LOCK_FILE, MARKER_FILE
 from prefect_tune.storage.journal.file import JOURNAL_FILE

@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 
 from prefect_tune.error import StorageError
-from prefect_tune.filesystem.failures import NotFound
 from prefect_tune.filesystem.store import Store
 
 #: A size that a transfer splits into several parts.
@@ -64,22 +63,18 @@ class StoreConformance:
         assert store.read("no") is None
         assert store.sizes() == {}
         assert store.sizes("no/where") == {}
-        assert not store.exists("no")
         store.delete(["no", "no/where"])
         store.delete_tree("no")
         store.get_tree("no", tmp_path / "tree")
         assert list((tmp_path / "tree").iterdir()) == []
-        with pytest.raises(NotFound, match="no/where"):
-            store.get_file("no/where", tmp_path / "file")
         assert [path.name for path in tmp_path.iterdir()] == ["tree"]
 
     def test_names_that_begin_alike_are_told_apart(self, store: Store) -> None:
         for name in ("trial", "trial_1/a", "trial_10/a", "trial_10/b"):
             store.write(name, b"1")
         assert store.sizes("trial_1") == {"a": 1}
-        assert store.exists("trial")
-        assert not store.exists("trial_")
-        assert not store.exists("trial_1")
+        assert store.read("trial") == b"1"
+        assert store.read("trial_") is None
         store.delete_tree("trial_1")
         assert sorted(store.sizes()) == ["trial", "trial_10/a", "trial_10/b"]
 
@@ -107,13 +102,13 @@ class StoreConformance:
         assert store.sizes() == {"b": 1}
 
     def test_files_there_and_back(self, store: Store, tmp_path: Path) -> None:
-        for size in (0, 1, 1000, self.large):
+        sizes = (0, 1, 1000, self.large)
+        for size in sizes:
             (tmp_path / "up").write_bytes(content(size))
-            store.put_file(tmp_path / "up", f"sent/{size}")
-            store.get_file(f"sent/{size}", tmp_path / "new" / "down")
-            assert (tmp_path / "new" / "down").read_bytes() == content(size)
-            assert [path.name for path in (tmp_path / "new").iterdir()] == ["down"]
-        assert store.sizes("sent") == {str(size): size for size in (0, 1, 1000, self.large)}
+            store.put_tree(tmp_path, f"sent/{size}", names=["up"])
+            store.get_tree(f"sent/{size}", tmp_path / f"new/{size}")
+            assert _files(tmp_path / f"new/{size}") == {"up": content(size)}
+        assert store.sizes("sent") == {f"{size}/up": size for size in sizes}
 
     def test_trees_there_and_back(self, store: Store, tmp_path: Path) -> None:
         tree = {"a": b"1", "b/c": b"", "b/d/.hidden": b"22", "large": content(self.large)}
@@ -165,7 +160,7 @@ class StoreConformance:
 
     def test_a_local_file_that_is_missing_is_named(self, store: Store, tmp_path: Path) -> None:
         with pytest.raises(StorageError, match="gone"):
-            store.put_file(tmp_path / "gone", "a")
+            store.put_tree(tmp_path, "tree", names=["gone"])
         with pytest.raises(StorageError, match="gone"):
             store.put_tree(tmp_path / "gone", "tree")
         assert store.sizes() == {}

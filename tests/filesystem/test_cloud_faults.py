@@ -49,20 +49,18 @@ def test_everything_survives_failures_that_pass(
         proxy.clear()
         proxy.inject(fault, times=2)
 
-    (tmp_path / "up").write_bytes(b"22")
+    (tmp_path / "b").write_bytes(b"22")
     twice()
     store.write("a", b"1")
     twice()
-    store.put_file(tmp_path / "up", "b")
+    store.put_tree(tmp_path, "", names=["b"])
     twice()
     assert store.read("a") == b"1"
     twice()
     assert store.sizes() == {"a": 1, "b": 2}
     twice()
-    assert store.exists("a")
-    twice()
-    store.get_file("b", tmp_path / "down")
-    assert (tmp_path / "down").read_bytes() == b"22"
+    store.get_tree("", tmp_path / "down")
+    assert (tmp_path / "down" / "b").read_bytes() == b"22"
     twice()
     store.delete_tree("")
     proxy.clear()
@@ -70,18 +68,19 @@ def test_everything_survives_failures_that_pass(
 
 
 def test_a_cut_download_is_made_again(store: Store, proxy: FaultProxy, tmp_path: Path) -> None:
-    store.write("a", content(100_000))
-    proxy.inject(CutDownload(0.5), times=1, methods=["GET"], path="a")
-    store.get_file("a", tmp_path / "down")
-    assert (tmp_path / "down").read_bytes() == content(100_000)
+    store.write("to-cut", content(100_000))
+    cut = proxy.inject(CutDownload(0.5), times=1, methods=["GET"], path="to-cut")
+    store.get_tree("", tmp_path / "down")
+    assert cut.hits == 1
+    assert (tmp_path / "down" / "to-cut").read_bytes() == content(100_000)
 
 
 def test_a_file_of_several_requests(store: Store, tmp_path: Path) -> None:
     # gcsfs cuts at 50 MiB, Azure's client at 4 MiB above 64 MiB.
-    (tmp_path / "up").write_bytes(content(70 * 2**20 + 1))
-    store.put_file(tmp_path / "up", "large")
-    store.get_file("large", tmp_path / "down")
-    assert (tmp_path / "down").read_bytes() == (tmp_path / "up").read_bytes()
+    (tmp_path / "large").write_bytes(content(70 * 2**20 + 1))
+    store.put_tree(tmp_path, "", names=["large"])
+    store.get_tree("", tmp_path / "down")
+    assert (tmp_path / "down" / "large").read_bytes() == (tmp_path / "large").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -97,7 +96,7 @@ def test_who_is_refused_hears_so_at_once(
         store.write("a", b"1")
     assert not isinstance(raised.value, StorageUnavailable)
     assert len(proxy.seen) == 1
-    for method in (store.read, store.exists, store.sizes):
+    for method in (store.read, store.sizes):
         with pytest.raises(StorageError):
             method("a")
     proxy.clear()
@@ -118,7 +117,7 @@ def test_no_bucket_is_ever_made(cloud_bucket: CloudBucket, tmp_path: Path) -> No
     with pytest.raises(StorageError, match="Give the URL of a bucket that exists"):
         store.write("a", b"1")
     with pytest.raises(StorageError, match="Give the URL of a bucket that exists"):
-        store.put_file(tmp_path / "file", "a")
+        store.put_tree(tmp_path, "", names=["file"])
     assert cloud_bucket.buckets() == before
 
 

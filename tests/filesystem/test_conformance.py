@@ -157,7 +157,7 @@ def test_a_rename_whose_answer_was_lost_is_not_undone_by_the_next_try(
     monkeypatch.setattr(MemoryFileSystem, "mv", answer_lost)
     store = open_store(Location(f"memory://{uuid.uuid4().hex}"), Limits(first_delay_s=0.01))
     (tmp_path / "file").write_bytes(b"all of it")
-    store.put_file(tmp_path / "file", "file")
+    store.put_tree(tmp_path, "", names=["file"])
     assert store.read("file") == b"all of it"
     assert len(renames) == 1
     store.delete_tree("")

@@ -63,8 +63,6 @@ def test_everything_survives_failures_that_pass(
     twice()
     assert store.read("a") == b"1"
     twice()
-    assert store.exists("a")
-    twice()
     assert store.sizes() == {"a": 1}
     twice()
     store.put_tree(tmp_path / "up", "tree")
@@ -82,7 +80,7 @@ def test_only_a_failed_part_is_sent_again(
 ) -> None:
     (tmp_path / "large").write_bytes(content(LARGE))
     fault_proxy.inject(fault, times=1, path="partNumber=2")
-    store.put_file(tmp_path / "large", "large")
+    store.put_tree(tmp_path, "", names=["large"])
     sent = [
         seen.target.split("partNumber=")[1][0]
         for seen in fault_proxy.seen
@@ -97,7 +95,7 @@ def test_a_lost_answer_to_the_end_of_an_upload(
 ) -> None:
     (tmp_path / "large").write_bytes(content(LARGE))
     lost = fault_proxy.inject(LoseAnswer(), times=1, methods=["POST"], path="uploadId=")
-    store.put_file(tmp_path / "large", "large")
+    store.put_tree(tmp_path, "", names=["large"])
     assert lost.hits == 1
     assert store.sizes() == {"large": LARGE}
 
@@ -108,7 +106,7 @@ def test_only_a_failed_range_is_fetched_again(
     store.write("large", content(LARGE))
     fault_proxy.seen.clear()
     fault_proxy.inject(CutDownload(0.5), times=1, methods=["GET"], path="/large")
-    store.get_file("large", tmp_path / "large")
+    store.get_tree("", tmp_path)
     assert (tmp_path / "large").read_bytes() == content(LARGE)
     assert len([seen for seen in fault_proxy.seen if "/p/large" in seen.target]) == 4
 
@@ -128,7 +126,7 @@ def test_an_upload_that_fails_leaves_nothing(
     (tmp_path / "large").write_bytes(content(LARGE))
     fault_proxy.inject(INTERNAL_ERROR, path="partNumber=3")
     with pytest.raises(StorageUnavailable, match=r"large: .*Gave up after"):
-        short(fault_bucket).put_file(tmp_path / "large", "large")
+        short(fault_bucket).put_tree(tmp_path, "", names=["large"])
     behind = fault_bucket.at(moto_server)
     assert behind.keys() == []
     uploads = moto_server.client().list_multipart_uploads(Bucket=behind.name)
@@ -175,7 +173,7 @@ def test_a_whole_call_has_a_limit(
     store = short(fault_bucket, Limits(request_s=60, outage_s=60, total_s=0.5))
     fault_proxy.inject(Delay(30), path="partNumber")
     with pytest.raises(StorageUnavailable):
-        store.put_file(tmp_path / "large", "large")
+        store.put_tree(tmp_path, "", names=["large"])
 
 
 def test_waiting_ends_when_it_is_cancelled(fault_bucket: Bucket, fault_proxy: FaultProxy) -> None:
@@ -220,7 +218,6 @@ def test_wrong_credentials_fail_at_once(
         lambda: store.read("a"),
         lambda: store.write("a", b"1"),
         lambda: store.sizes(),
-        lambda: store.exists("a"),
         lambda: store.delete(["a"]),
     ):
         with pytest.raises(StorageError, match="the access key is not known there") as caught:
@@ -247,11 +244,10 @@ def test_a_bucket_that_does_not_exist(s3_server: Endpoint, tmp_path: Path) -> No
     (tmp_path / "file").write_bytes(b"1")
     for use in (
         lambda: store.read("a"),
-        lambda: store.exists("a"),
         lambda: store.sizes(),
         lambda: store.write("a", b"1"),
-        lambda: store.put_file(tmp_path / "file", "a"),
-        lambda: store.get_file("a", tmp_path / "b"),
+        lambda: store.put_tree(tmp_path, "", names=["file"]),
+        lambda: store.get_tree("", tmp_path / "down"),
     ):
         with pytest.raises(StorageError, match=r"no such bucket.*none is ever created"):
             use()
@@ -264,10 +260,8 @@ def test_no_more_is_asked_than_the_least_privileges_allow(
     (tmp_path / "up" / "a").write_bytes(b"1")
     (tmp_path / "up" / "large").write_bytes(content(LARGE))
     store.put_tree(tmp_path / "up", "tree")
-    store.exists("tree/a")
     store.read("tree/a")
     store.get_tree("tree", tmp_path / "down")
-    store.get_file("tree/a", tmp_path / "one")
     store.delete(["tree/a"])
     store.delete_tree("tree")
     for seen in fault_proxy.seen:
@@ -304,7 +298,7 @@ def test_a_full_disk_while_fetching(
     store = open_store(Location(s3_bucket.url, s3_bucket.options))
     store.write("large", bytes(file_size_limit + 1))
     with pytest.raises(StorageError, match=f"cannot write {tmp_path}.*no space left"):
-        store.get_file("large", tmp_path / "down")
+        store.get_tree("", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

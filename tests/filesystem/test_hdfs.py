@@ -37,8 +37,8 @@ def test_an_error_of_a_data_node_is_no_content(store: Store, hdfs: WebHdfs, tmp_
     hdfs.refused["OPEN"] = 2  # fsspec takes the text of the error for the file
     assert store.read("a") == b"1"
     hdfs.refused["OPEN"] = 2
-    store.get_file("a", tmp_path / "a")
-    assert (tmp_path / "a").read_bytes() == b"1"
+    store.get_tree("", tmp_path / "down")
+    assert (tmp_path / "down" / "a").read_bytes() == b"1"
 
 
 def test_a_rename_that_was_not_done_is_made_again(store: Store, hdfs: WebHdfs) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from prefect_tune.error import StorageError, StorageUnavailable
+from prefect_tune.filesystem.local import local_files
 from prefect_tune.filesystem.location import Location
-from prefect_tune.filesystem.store import Wanted, local_files
+from prefect_tune.filesystem.store import Wanted
 
 
 class DictStore:
@@ -59,10 +60,6 @@ class DictStore:
         prefix = f"{rel}/" if rel else ""
         names = sorted(self.files)
         return {n[len(prefix) :]: len(self.files[n]) for n in names if n.startswith(prefix)}
-
-    def exists(self, rel: str) -> bool:
-        self._check()
-        return rel in self.files
 
     def delete(self, rels: Iterable[str]) -> None:
         for rel in rels:

@@ -18,9 +18,8 @@ import pytest
 from prefect_tune.checkpoint.manifest import write_manifest
 from prefect_tune.error import ExperimentLocked, StorageError, StorageUnavailable
 from prefect_tune.filesystem.location import Location
-from prefect_tune.filesystem.remote import RemoteStore
 from prefect_tune.filesystem.retry import Limits
-from prefect_tune.filesystem.store import open_store
+from prefect_tune.filesystem.store import Store, open_store
 from prefect_tune.storage import experiment_storage, lease
 from prefect_tune.storage.checkpoints import CheckpointStore
 from prefect_tune.storage.experiment_storage import ExperimentStorage
@@ -160,7 +159,7 @@ def test_a_fetch_that_was_cut_off_is_made_again(
         raise StorageUnavailable("cut off")
 
     with monkeypatch.context() as patch:
-        patch.setattr(RemoteStore, "get_tree", cut_off)
+        patch.setattr(Store, "get_tree", cut_off)
         with pytest.raises(StorageUnavailable):
             runs.open("a", resume=True)
     third = runs.open("a", resume=True)

@@ -226,7 +226,5 @@ def main(control_fd: int, thread_variables: dict[str, str | None]) -> None:
         thread_variables: The environment variables that `limit_to_one` returned.
     """
     gc.disable()
-    import prefect_tune.filesystem.local  # noqa: F401  now for all trials
-
     trial_process.prepare()
     Zygote(socket.socket(fileno=control_fd), thread_variables).run()

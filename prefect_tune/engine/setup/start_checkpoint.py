@@ -12,10 +12,9 @@ from prefect_tune.checkpoint.files import remove_tree
 from prefect_tune.checkpoint.manifest import (
     MARKER,
     Manifest,
+    file_sizes,
     is_marker,
     publish,
-    read_manifest,
-    verify,
     write_manifest,
 )
 from prefect_tune.error import InvalidArgument
@@ -87,35 +86,15 @@ def parse_restore(restore: Any) -> RestoreFrom | None:
     if not isinstance(restore, (str, os.PathLike)) or not os.fspath(restore):
         raise InvalidArgument("restore", f"got {restore!r}.", _GIVE)
     location = parse_location(restore, "restore")
-    return _local(Path(location.path)) if location.is_local else _remote(location)
-
-
-def _local(path: Path) -> RestoreFrom:
-    if path.is_file() and (path.parent / MARKER).exists():
-        # Ray 1 named a file in the checkpoint's directory.
-        path = path.parent
-    if not path.is_dir():
-        what = "is a file" if path.exists() else "does not exist"
-        raise InvalidArgument("restore", f"{path} {what}.", _GIVE)
-    if not any(path.iterdir()):
-        raise InvalidArgument("restore", f"{path} is empty.", _GIVE)
-    if not is_marker(open_store(Location(str(path))).read(MARKER)):
-        # Not written by this package: there is no file list to check it against.
-        return RestoreFrom(given=Checkpoint.from_directory(path))
-    problem = verify(path)
-    manifest = read_manifest(path)
-    if problem or manifest is None:
-        raise InvalidArgument("restore", f"{path} is no complete checkpoint: {problem}.", _GIVE)
-    return RestoreFrom(TrialCheckpoint(str(path), manifest.progress))
-
-
-def _remote(location: Location) -> RestoreFrom:
+    if location.is_local:
+        location = Location(str(_directory_of(Path(location.path))))
     store = open_store(location)
     marker = store.read(MARKER)
-    sizes = store.sizes("")
-    if marker is None or not is_marker(marker):
-        if not sizes:
-            raise InvalidArgument("restore", f"there is nothing in {location}.", _GIVE)
+    sizes = file_sizes(location.path) if location.is_local else store.sizes("")
+    if marker is None and not sizes:
+        raise InvalidArgument("restore", f"there is nothing in {location}.", _GIVE)
+    if not is_marker(marker):
+        # Not written by this package: there is no file list to check it against.
         return RestoreFrom(given=Checkpoint.at_location(location))
     try:
         manifest = Manifest.decode(marker)
@@ -124,4 +103,23 @@ def _remote(location: Location) -> RestoreFrom:
         manifest, problem = None, str(error)
     if manifest is None or problem:
         raise InvalidArgument("restore", f"{location} is no complete checkpoint: {problem}.", _GIVE)
+    if location.is_local:
+        return RestoreFrom(TrialCheckpoint(location.path, manifest.progress))
     return RestoreFrom(given=Checkpoint.at_location(location), progress=manifest.progress)
+
+
+def _directory_of(path: Path) -> Path:
+    """Return the directory of a checkpoint on this machine, if there is one.
+
+    Raises:
+        InvalidArgument: If there is none.
+    """
+    if path.is_file() and (path.parent / MARKER).exists():
+        # Ray 1 named a file in the checkpoint's directory.
+        path = path.parent
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "does not exist"
+        raise InvalidArgument("restore", f"{path} {what}.", _GIVE)
+    if not any(path.iterdir()):
+        raise InvalidArgument("restore", f"{path} is empty.", _GIVE)
+    return path

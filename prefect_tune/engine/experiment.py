@@ -229,8 +229,7 @@ class RunningExperiment:
         path = self.directory.path
         taken = (trial.relative_logdir for trial in self.trials)
         trial_maker = TrialMaker(
-            setup.trainable.name,
-            str(path),
+            self.coordinator.options,
             setup.resources_for,
             TrialDirNamer(path, setup.settings.max_len_identifier, taken),
             setup.tune.trial_name_creator,

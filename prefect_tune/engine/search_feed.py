@@ -11,7 +11,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from prefect_tune.coordinator.commands import AdjustSearch, AskSearch, TellSearch
 from prefect_tune.coordinator.events import Event, SearchIdle, SearchSaved, TrialSuggested
@@ -19,7 +18,7 @@ from prefect_tune.engine.resume.replay import tell
 from prefect_tune.search.source import FINISHED, Suggestion, TrialSource
 
 #: Makes the event that adds a suggested trial, with its resources, names and directory.
-MakeTrial = Callable[[Suggestion, float], TrialSuggested]
+MakeTrial = Callable[[Suggestion, float, int], TrialSuggested]
 
 SearchCommand = AskSearch | TellSearch | AdjustSearch
 _logger = logging.getLogger(__name__)
@@ -142,9 +141,9 @@ class SearchFeed:
         for _ in range(count):
             suggestion = self._source.next()
             if isinstance(suggestion, Suggestion):
-                event = self._make_trial(suggestion, time.time())
+                event = self._make_trial(suggestion, time.time(), self._told)
                 self._suggested += 1
-                self._emit(replace(event, told=self._told) if self._told else event)
+                self._emit(event)
             else:
                 self._emit(SearchIdle(time.time(), finished=suggestion is FINISHED))
                 return

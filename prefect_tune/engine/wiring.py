@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from prefect_tune.coordinator.events import TrialSuggested
+from prefect_tune.coordinator.lifecycle import new_trial
 from prefect_tune.coordinator.options import CoordinatorOptions, Retention
 from prefect_tune.engine.observers import Observers, OutputHub, StepListener
 from prefect_tune.engine.setup.experiment_setup import ExperimentSetup
@@ -153,47 +154,44 @@ class TrialMaker:
     """Makes the event that adds a suggested trial; called in the search's thread.
 
     Attributes:
-        trainable_name: First part of every trial's name.
-        experiment_dir: The experiment directory.
+        options: The options of the coordinator.
         resources_for: Returns the resources of a trial with a given configuration.
         dir_namer: Chooses directory names that are safe and free.
         name_creator: The user's ``f(trial) -> str``, if any.
         dirname_creator: The user's ``f(trial) -> str``, if any.
     """
 
-    trainable_name: str
-    experiment_dir: str
+    options: CoordinatorOptions
     resources_for: Callable[[dict[str, Any]], Resources]
     dir_namer: TrialDirNamer
     name_creator: Callable[[Any], str] | None = None
     dirname_creator: Callable[[Any], str] | None = None
 
-    def __call__(self, suggestion: Suggestion, time: float) -> TrialSuggested:
-        """Return the event that adds the suggested trial to the experiment."""
-        trial = Trial(
+    def __call__(self, suggestion: Suggestion, time: float, told: int = 0) -> TrialSuggested:
+        """Return the event that adds the suggested trial to the experiment.
+
+        Args:
+            suggestion: The suggestion.
+            time: Seconds since the epoch.
+            told: How many results and ends the search had been told before.
+        """
+        event = TrialSuggested(
+            time,
             suggestion.trial_id,
             suggestion.config,
-            trainable_name=self.trainable_name,
-            evaluated_params=suggestion.resolved,
-            experiment_tag=suggestion.experiment_tag,
-            resources=self.resources_for(suggestion.config),
-            local_experiment_dir=self.experiment_dir,
+            suggestion.resolved,
+            suggestion.experiment_tag,
+            self.resources_for(suggestion.config),
+            told=told,
         )
+        trial = new_trial(event, self.options)
         if self.name_creator is not None:
             trial.custom_name = _call_creator(self.name_creator, trial, "trial_name_creator")
         custom_dir = None
         if self.dirname_creator is not None:
             custom_dir = _call_creator(self.dirname_creator, trial, "trial_dirname_creator")
-        return TrialSuggested(
-            time=time,
-            trial_id=trial.trial_id,
-            config=trial.config,
-            resolved=trial.evaluated_params,
-            experiment_tag=trial.experiment_tag,
-            resources=trial.resources,
-            relative_logdir=self.dir_namer.name(trial, time, custom_dir),
-            custom_name=trial.custom_name,
-        )
+        directory = self.dir_namer.name(trial, time, custom_dir)
+        return replace(event, relative_logdir=directory, custom_name=trial.custom_name)
 
 
 def _call_creator(creator: Callable[[Any], str], trial: Trial, argument: str) -> str:

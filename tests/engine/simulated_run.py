@@ -345,6 +345,7 @@ def simulate(
             scheduler,
             stopper,
             CoordinatorOptions(
+                trainable_name="f",
                 max_failures=max_failures,
                 lookahead=source.lookahead,
                 search_wants_results=source.wants_results,
@@ -366,7 +367,9 @@ def simulate(
     trials = Trials(disk, slots, iterations, objective, checkpoint_every)
     inbox = TurnInbox(trials, interrupt_at)
     maker = TrialMaker(
-        "f", "", lambda config: Resources.parse(None), TrialDirNamer("/nonexistent", 130)
+        coordinator.options,
+        lambda config: Resources.parse(None),
+        TrialDirNamer("/nonexistent", 130),
     )
 
     def fail(error: Exception) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.engine.wiring import TrialMaker
 from prefect_tune.error import InvalidArgument
-from prefect_tune.experiment.trial import Trial
+from prefect_tune.experiment.trial import Trial, TrialTerms
 from prefect_tune.resources import Resources
 from prefect_tune.search.source import Suggestion
 from prefect_tune.storage.layout import TrialDirNamer
@@ -19,8 +20,7 @@ NOON = 1_770_000_000.0
 
 def make(directory: Path, **creators: Any) -> Any:
     maker = TrialMaker(
-        "train",
-        str(directory),
+        CoordinatorOptions("train", str(directory), terms=TrialTerms(max_failures=2)),
         lambda config: Resources.of(CPU=1),
         TrialDirNamer(directory),
         **creators,
@@ -36,6 +36,11 @@ def test_creators_see_the_trial(tmp_path):
     )
     assert event.custom_name == "train-0.1"
     assert event.relative_logdir == "train-0.1_in_c0ffe_00000"
+
+
+def test_creators_see_the_terms_of_the_experiment(tmp_path):
+    event = make(tmp_path, name_creator=lambda trial: f"{trial.max_failures} more")
+    assert event.custom_name == "2 more"
 
 
 @pytest.mark.parametrize("creator", ["name_creator", "dirname_creator"])

@@ -1,15 +1,10 @@
-"""Storage options in Prefect blocks: loads them by a block's slug, and names them for fsspec.
-
-This package does not import Prefect. The function that loads blocks registers itself, or its module
-is imported when the first block is needed.
-"""
+"""Storage options in Prefect blocks: loads them by a block's slug, and names them for fsspec."""
 
 from __future__ import annotations
 
 import importlib
 import json
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,24 +19,8 @@ from prefect_tune.filesystem.providers import (
     WEBHDFS_PROTOCOLS,
 )
 
-#: Returns the options for fsspec in a saved block (slug ``tune-storage/NAME``), and the block's URL
-#: under the key ``url``.
-BlockResolver = Callable[[str], Mapping[str, Any]]
-
-_URL = "url"
-_REGISTERING_MODULE = "prefect_tune.blocks"
-_lock = threading.Lock()
-_resolver: BlockResolver | None = None
-
-
-def set_block_resolver(resolver: BlockResolver | None) -> None:
-    """Register the function that loads blocks.
-
-    Args:
-        resolver: Returns the storage options for a slug; None removes the registered one.
-    """
-    global _resolver
-    _resolver = resolver
+# A name, because this package does not import Prefect.
+_BLOCKS = "prefect_tune.blocks"
 
 
 def resolve_block(slug: str) -> dict[str, Any]:
@@ -53,9 +32,7 @@ def resolve_block(slug: str) -> dict[str, Any]:
     Raises:
         StorageError: If the block does not exist or cannot be loaded.
     """
-    options = _resolve(slug)
-    options.pop(_URL, None)
-    return options
+    return _load(slug)[1]
 
 
 def resolve_location(slug: str) -> Location:
@@ -67,25 +44,24 @@ def resolve_location(slug: str) -> Location:
     Raises:
         StorageError: If the block does not exist, cannot be loaded or has no URL.
     """
-    url = _resolve(slug).get(_URL)
+    url, _ = _load(slug)
     if not url:
         raise StorageError(f"the block {slug} has no URL: give it one, such as s3://bucket/path.")
-    return Location(str(url).rstrip("/"), {}, slug)
+    return Location(url.rstrip("/"), {}, slug)
 
 
-def _resolve(slug: str) -> dict[str, Any]:
-    with _lock:
-        if _resolver is None:
-            try:
-                importlib.import_module(_REGISTERING_MODULE)
-            except ImportError as error:
-                raise StorageError(
-                    f"a storage block is used, and {_REGISTERING_MODULE} cannot be imported here: "
-                    f"{error}. Install prefect-tune with Prefect wherever the block is needed."
-                ) from error
-        resolver: Any = _resolver
+def _load(slug: str) -> tuple[str, dict[str, Any]]:
+    """Return the URL of a block and its options for fsspec."""
     try:
-        return dict(resolver(slug))
+        blocks = importlib.import_module(_BLOCKS)
+    except ImportError as error:
+        raise StorageError(
+            f"a storage block is used, and {_BLOCKS} cannot be imported here: {error}. Install "
+            "prefect-tune with Prefect wherever the block is needed."
+        ) from error
+    try:
+        storage = blocks.load_storage(slug)
+        return storage.basepath, storage.storage_options()
     except TuneError:
         raise
     except Exception as error:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import fsspec
 import pytest
 
 from prefect_tune.error import InvalidArgument, StorageError
-from prefect_tune.filesystem import blocks as resolver
-from prefect_tune.filesystem.blocks import resolve_block, set_block_resolver
+from prefect_tune.filesystem.blocks import resolve_block
 from prefect_tune.filesystem.connect import connect
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
@@ -16,15 +18,16 @@ from prefect_tune.filesystem.parse import parse_location
 
 @pytest.fixture
 def blocks(monkeypatch):
-    saved = {"tune-storage/prod": {"url": "s3://bucket/base/", "key": "me", "secret": "hidden"}}
-
-    def resolve(slug: str) -> dict[str, str]:
-        return saved[slug]
-
-    # Others in this process may go on with the resolver there is.
-    monkeypatch.setattr(resolver, "_resolver", None)
-    set_block_resolver(resolve)
+    options = {"key": "me", "secret": "hidden"}
+    block = SimpleNamespace(basepath="s3://bucket/base/", storage_options=lambda: options)
+    saved = {"tune-storage/prod": block}
+    load_blocks_with(monkeypatch, saved.__getitem__)
     return saved
+
+
+def load_blocks_with(monkeypatch: pytest.MonkeyPatch, load: Callable[[str], object]) -> None:
+    module = SimpleNamespace(load_storage=load)
+    monkeypatch.setitem(sys.modules, "prefect_tune.blocks", module)
 
 
 @pytest.mark.parametrize(
@@ -100,14 +103,14 @@ def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         parse_location("gs://bucket/a")
 
 
-def test_a_block_is_named_and_its_secrets_stay_in_it(blocks: dict[str, dict[str, str]]) -> None:
+def test_a_block_is_named_and_its_secrets_stay_in_it(blocks: dict[str, object]) -> None:
     location = parse_location("block://tune-storage/prod/more/below")
     assert location == Location("s3://bucket/base/more/below", {}, "tune-storage/prod")
     assert "hidden" not in repr(location)
     assert resolve_block("tune-storage/prod") == {"key": "me", "secret": "hidden"}
 
 
-def test_a_block_that_is_not_there(blocks: dict[str, dict[str, str]]) -> None:
+def test_a_block_that_is_not_there(blocks: dict[str, object]) -> None:
     with pytest.raises(StorageError, match=r"tune-storage/other.*saved on the Prefect server"):
         parse_location("block://tune-storage/other")
 
@@ -162,7 +165,7 @@ def test_the_address_of_the_server_shows_no_password(monkeypatch: pytest.MonkeyP
     def refused(slug: str) -> dict[str, object]:
         raise ConnectionError("cannot reach https://me:hush@prefect.example/api")
 
-    monkeypatch.setattr(resolver, "_resolver", refused)
+    load_blocks_with(monkeypatch, refused)
     with pytest.raises(StorageError, match=r"prefect\.example") as caught:
         resolve_block("tune-storage/x")
     assert "hush" not in str(caught.value)

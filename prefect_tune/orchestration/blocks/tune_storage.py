@@ -15,7 +15,7 @@ from prefect.utilities.asyncutils import run_sync_in_worker_thread
 from pydantic import Field, SecretStr, field_validator
 
 from prefect_tune.error import InvalidArgument
-from prefect_tune.filesystem.blocks import set_block_resolver, storage_options
+from prefect_tune.filesystem.blocks import storage_options
 from prefect_tune.filesystem.connect import connect, protocol_of
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.store import open_store
@@ -227,11 +227,6 @@ def load_storage(slug: str) -> TuneStorage:
     return TuneStorage.of(block)
 
 
-def _resolve(slug: str) -> dict[str, Any]:
-    storage = load_storage(slug)
-    return {"url": storage.basepath, **storage.storage_options()}
-
-
 def _credentials(block: Any) -> dict[str, Any]:
     parameters = getattr(block, "aws_client_parameters", None)
     return {
@@ -247,6 +242,3 @@ def _credentials(block: Any) -> dict[str, Any]:
 
 def _clear(value: Any) -> Any:
     return value.get_secret_value() if hasattr(value, "get_secret_value") else value
-
-
-set_block_resolver(_resolve)

@@ -9,7 +9,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from prefect_tune.atomic_write import write_atomic
 from prefect_tune.checkpoint.manifest import MARKER
 from prefect_tune.error import StorageError, storage_errors
 from prefect_tune.filesystem.location import Location, temporary_name
@@ -25,7 +24,7 @@ from prefect_tune.storage.lease import LEASE_FILE
 from prefect_tune.storage.snapshot_files import SNAPSHOT_FILE, TRIALS_FILE
 
 log = logging.getLogger(__name__)
-#: Holds the time up to which storage has all files of a local directory; exists only there.
+#: Says since when storage has all files of a local directory; exists only there.
 MARK_FILE = ".copied"
 #: Files whose state may be newer than the journal.
 STATE_FILES = (LATEST_STATE, SNAPSHOT_FILE, TRIALS_FILE)
@@ -37,7 +36,7 @@ _OWN_FILES = frozenset({LOCK_FILE, MARKER_FILE, LEASE_FILE, COPY_FILE, MARK_FILE
 
 
 class UploadMark:
-    """Time of the last complete upload of a local directory, kept in a file.
+    """File that was modified when the last complete upload of a local directory began.
 
     Times are those of the directory's own file system, so no other clock matters.
     Without a mark, or if it cannot be written, every file may have changed.
@@ -48,42 +47,29 @@ class UploadMark:
     """
 
     def __init__(self, directory: Path, url: str) -> None:
-        self._directory = directory
         self._path = directory / MARK_FILE
+        self._begun = directory / f".{MARK_FILE}.tmp"
         self._url = url
 
-    def now(self) -> int:
-        """Return the file system's time in nanoseconds; 0 if it cannot be read."""
-        probe = self._directory / temporary_name(MARK_FILE)
+    def begin(self) -> None:
+        """Record that an upload begins now."""
         try:
-            probe.touch()
-            try:
-                return probe.stat().st_mtime_ns
-            finally:
-                probe.unlink()
+            self._begun.write_text(self._url)
         except OSError as error:
-            log.debug("Cannot read the file system's time in %s: %s", self._directory, error)
-            return 0
+            log.debug("%s could not be written: %s", self._begun, error)
 
-    def set(self, moment: int) -> None:
-        """Record that storage has everything that was written before a moment.
-
-        Args:
-            moment: A return value of `now`; 0 leaves the mark as it is.
-        """
-        if not moment:
-            return
+    def complete(self) -> None:
+        """Record that storage has everything that was written before `begin`."""
         try:
-            write_atomic(self._path, f"{moment} {self._url}".encode())
+            os.replace(self._begun, self._path)
         except OSError as error:
             log.debug("%s could not be written: %s", self._path, error)
 
     def read(self) -> int:
-        """Return the moment of the mark; 0 if there is no mark."""
+        """Return when the last complete upload began, in nanoseconds; 0 if there was none."""
         try:
-            moment, _, url = self._path.read_text().partition(" ")
-            return int(moment) if url == self._url else 0
-        except (OSError, ValueError):
+            return self._path.stat().st_mtime_ns if self._path.read_text() == self._url else 0
+        except OSError:
             return 0
 
 
@@ -190,7 +176,8 @@ def fetch_experiment(store: Store, directory: Path) -> Continuation:
         _fetch(store, directory, replace=False)
     # Files that were just fetched need no upload.
     mark = UploadMark(directory, store.location.url)
-    mark.set(mark.now())
+    mark.begin()
+    mark.complete()
     return Continuation(stored.next_opening, stored.origin_at(len(stored.data)), 0)
 
 

@@ -60,7 +60,7 @@ class ChangedFiles:
 
     def __call__(self, on_progress: Callable[[], None] = lambda: None) -> None:
         """Upload the files that have changed since the last call."""
-        begun = self._mark.now()
+        self._mark.begin()
         if self._compare:
             self._assume_sent()
             self._compare = False
@@ -81,7 +81,7 @@ class ChangedFiles:
         if problems:
             more = f" ({len(problems)} files were not copied)" if len(problems) > 1 else ""
             raise StorageError(f"{problems[0]}{more}")
-        self._mark.set(begun)
+        self._mark.complete()
 
     def _assume_sent(self) -> None:
         mark = self._mark.read()

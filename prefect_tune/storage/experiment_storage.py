@@ -33,8 +33,9 @@ from prefect_tune.filesystem.retry import FOREGROUND, Limits
 from prefect_tune.filesystem.store import Store, open_store
 from prefect_tune.storage.checkpoints import CheckpointStore
 from prefect_tune.storage.deletions import Deletions
-from prefect_tune.storage.fetch import Continuation, begin_run, fetch_experiment
+from prefect_tune.storage.fetch import begin_run, fetch_experiment
 from prefect_tune.storage.journal.file import JOURNAL_FILE, LocalJournal
+from prefect_tune.storage.journal.segments import Continuation
 from prefect_tune.storage.journal.shipper import Shipment, Shipper
 from prefect_tune.storage.lease import Holder, Lease
 from prefect_tune.storage.mirror import ChangedFiles, Mirror, Upload
@@ -225,14 +226,9 @@ class ExperimentStorage:
         return [here, CheckpointStore(open_store(self.location, _SHIPPING, self._cancelled))]
 
     def _make_shipper(self, continuation: Continuation, location: Location) -> Shipper:
-        shipment = Shipment(
-            open_store(location, _SHIPPING, self._cancelled),
-            self._directory / JOURNAL_FILE,
-            continuation.run_start,
-            continuation.origin,
-            continuation.opening,
-            self._id[:8],
-        )
+        store = open_store(location, _SHIPPING, self._cancelled)
+        journal = self._directory / JOURNAL_FILE
+        shipment = Shipment(store, journal, continuation, self._id[:8])
         return Shipper(shipment, str(location), cancelled=self._cancelled)
 
     def _make_upload(self) -> tuple[Upload | None, str]:

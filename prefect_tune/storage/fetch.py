@@ -6,7 +6,6 @@ import logging
 import os
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 
 from prefect_tune.checkpoint.manifest import MARKER
@@ -19,7 +18,7 @@ from prefect_tune.storage.experiment_dir import LOCK_FILE, MARKER_FILE
 from prefect_tune.storage.journal.file import JOURNAL_FILE
 from prefect_tune.storage.journal.journal_copies import RunText, common_length, is_local_newer
 from prefect_tune.storage.journal.remote import has_remote_journal, read_remote
-from prefect_tune.storage.journal.segments import NEW_RUN, SEGMENT_DIR, Origin
+from prefect_tune.storage.journal.segments import NEW_RUN, SEGMENT_DIR, Continuation
 from prefect_tune.storage.lease import LEASE_FILE
 from prefect_tune.storage.snapshot_files import SNAPSHOT_FILE, TRIALS_FILE
 
@@ -79,21 +78,6 @@ def changed_at(status: os.stat_result) -> int:
     A rename changes the ctime only.
     """
     return max(status.st_mtime_ns, status.st_ctime_ns)
-
-
-@dataclass(frozen=True, slots=True)
-class Continuation:
-    """Position in the journal at which a new opening of an experiment begins.
-
-    Attributes:
-        opening: Number of the new opening.
-        origin: The earlier opening that it continues.
-        run_start: Offset in bytes at which the run begins in the local journal.
-    """
-
-    opening: int
-    origin: Origin = NEW_RUN
-    run_start: int = 0
 
 
 def is_resumable(location: Location) -> bool:

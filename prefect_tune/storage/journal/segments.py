@@ -83,6 +83,21 @@ NEW_RUN = Origin()
 
 
 @dataclass(frozen=True, slots=True)
+class Continuation:
+    """Position in the journal at which a new opening of an experiment begins.
+
+    Attributes:
+        opening: Number of the new opening.
+        origin: The earlier opening that it continues.
+        run_start: Offset in bytes at which the run begins in the local journal.
+    """
+
+    opening: int
+    origin: Origin = NEW_RUN
+    run_start: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """Part of a journal in storage.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from prefect_tune.error import StorageError, StorageUnavailable, storage_errors
 from prefect_tune.filesystem.store import Store
 from prefect_tune.storage.journal.background_worker import BackgroundWorker
-from prefect_tune.storage.journal.segments import Origin, Segment, SegmentName
+from prefect_tune.storage.journal.segments import Continuation, Segment, SegmentName
 
 log = logging.getLogger(__name__)
 
@@ -29,29 +29,23 @@ class Shipment:
     Args:
         store: The experiment directory in storage.
         path: The local journal.
-        run_start: Offset at which the run begins in the file.
-        origin: Where this opening continues from; storage has the bytes before `origin.start`.
-        opening: Number of this opening.
+        begun: Where this opening begins; storage has the bytes before that.
         writer: Id of this writer, 8 hex digits.
     """
 
-    def __init__(
-        self, store: Store, path: Path, run_start: int, origin: Origin, opening: int, writer: str
-    ) -> None:
+    def __init__(self, store: Store, path: Path, begun: Continuation, writer: str) -> None:
         self._store = store
         self._path = path
-        self._run_start = run_start
-        self._origin = origin
-        self._opening = opening
+        self._begun = begun
         self._writer = writer
-        self._position = origin.start
+        self._position = begun.origin.start
         self._segments: list[tuple[SegmentName, int, int]] = []  # name, start, end
         self._next = 0
 
     @property
     def position(self) -> int:
         """How many bytes of the journal file are in storage."""
-        return self._run_start + self._position
+        return self._begun.run_start + self._position
 
     @property
     def unshipped(self) -> int:
@@ -71,9 +65,7 @@ class Shipment:
         data = self._read(self._position, None)
         if not data:
             return False
-        name = SegmentName(self._opening, self._next, 1, self._writer)
-        segment = Segment(name, self._origin, self._position, data)
-        self._store.write(name.path, segment.encode())
+        name = self._write(self._next, 1, self._position, data)
         self._segments.append((name, self._position, self._position + len(data)))
         self._position += len(data)
         self._next += 1
@@ -95,19 +87,22 @@ class Shipment:
         if any(name.count != first.count for name, _, _ in newest):
             return False
         end = newest[-1][2]
-        name = SegmentName(self._opening, first.number, first.count * MERGED, self._writer)
-        data = self._read(start, end)
-        self._store.write(name.path, Segment(name, self._origin, start, data).encode())
+        name = self._write(first.number, first.count * MERGED, start, self._read(start, end))
         self._segments[-MERGED:] = [(name, start, end)]
         # By now another object holds the bytes of these.
         self._store.delete(old.path for old, _, _ in newest)
         return True
 
+    def _write(self, number: int, count: int, start: int, data: bytes) -> SegmentName:
+        name = SegmentName(self._begun.opening, number, count, self._writer)
+        self._store.write(name.path, Segment(name, self._begun.origin, start, data).encode())
+        return name
+
     def _read(self, start: int, end: int | None) -> bytes:
         """Read the journal from `start` to `end`, or whole lines of a segment if `end` is None."""
         size = SEGMENT_SIZE if end is None else end - start
         with storage_errors(f"read {self._path}"), open(self._path, "rb") as file:
-            file.seek(self._run_start + start)
+            file.seek(self._begun.run_start + start)
             data = file.read(size)
             if end is None and data and b"\n" not in data:
                 data += file.readline()

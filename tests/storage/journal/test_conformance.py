@@ -53,8 +53,6 @@ class TestShipped(JournalConformance):
         opened = (fetch_experiment if resume else begin_run)(self.store, directory)
         writer = uuid.uuid4().hex if resume else self.origin
         journal = _Shipped(directory / JOURNAL_FILE)
-        journal.shipment = Shipment(
-            self.store, journal.path, opened.run_start, opened.origin, opened.opening, writer[:8]
-        )
+        journal.shipment = Shipment(self.store, journal.path, opened, writer[:8])
         journal.append([JournalHeader(writer, self.origin, "exp", 0.0).encode()])
         return journal

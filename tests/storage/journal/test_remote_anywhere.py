@@ -39,9 +39,7 @@ class Process:
         self.run_start = opened.run_start
         origin = RunText.of(self.found).origin or self.id
         header = JournalHeader(self.id, origin, "exp", float(number))
-        self.shipment = Shipment(
-            store, path, opened.run_start, opened.origin, opened.opening, self.id
-        )
+        self.shipment = Shipment(store, path, opened, self.id)
         self.journal.append([header.encode()])
 
     @property

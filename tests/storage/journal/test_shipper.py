@@ -11,7 +11,7 @@ from prefect_tune.storage.journal import shipper as shippers
 from prefect_tune.storage.journal.file import LocalJournal, encode_line
 from prefect_tune.storage.journal.header import JournalHeader
 from prefect_tune.storage.journal.remote import read_remote
-from prefect_tune.storage.journal.segments import NEW_RUN, SegmentName
+from prefect_tune.storage.journal.segments import Continuation, SegmentName
 from prefect_tune.storage.journal.shipper import Shipment, Shipper
 from tests.storage.stores import DictStore
 
@@ -30,7 +30,7 @@ def journal(tmp_path: Path) -> LocalJournal:
 
 @pytest.fixture
 def shipment(store: DictStore, journal: LocalJournal) -> Shipment:
-    return Shipment(store, journal.path, 0, NEW_RUN, 1, "a" * 8)
+    return Shipment(store, journal.path, Continuation(1), "a" * 8)
 
 
 def size(journal: LocalJournal) -> int:
@@ -147,7 +147,7 @@ def test_what_comes_while_a_segment_is_sent_waits_for_the_next_look(
             journal.append([b'{"n":%d}' % len(store.writes)])
 
     monkeypatch.setattr(store, "write", write)
-    shipment = Shipped(store, journal.path, 0, NEW_RUN, 1, "a" * 8)
+    shipment = Shipped(store, journal.path, Continuation(1), "a" * 8)
     shipper = Shipper(shipment, "x", interval_s=3600)
     shipper.start()
     assert looked.wait(30)
@@ -202,7 +202,7 @@ def test_several_that_wait_do_not_make_it_ask_a_storage_that_is_away_all_the_tim
             return super().step()
 
     store.go_away()
-    shipper = Shipper(Tried(store, journal.path, 0, NEW_RUN, 1, "a" * 8), "x", interval_s=0.01)
+    shipper = Shipper(Tried(store, journal.path, Continuation(1), "a" * 8), "x", interval_s=0.01)
     waiting = [
         threading.Thread(target=shipper.wait_shipped, args=(size(journal), 0.6)) for _ in range(4)
     ]

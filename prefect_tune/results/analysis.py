@@ -24,7 +24,13 @@ from prefect_tune.results.find_checkpoints import (
     find_trial,
     newest_checkpoint,
 )
-from prefect_tune.results.frames import TrialFrames
+from prefect_tune.results.frames import (
+    ByTrial,
+    check_file_type,
+    last_results,
+    one_row_per_trial,
+    read_frames,
+)
 from prefect_tune.results.importance import importance
 from prefect_tune.results.journal_summary import Copy, lineage_of, read_record
 from prefect_tune.results.ranking import (
@@ -34,6 +40,7 @@ from prefect_tune.results.ranking import (
     pareto_front,
     parse_conditions,
     parse_objectives,
+    prefixed_config,
     resolve_metric_and_mode,
     satisfying,
     score,
@@ -47,7 +54,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from prefect_tune.checkpoint.checkpoint import Checkpoint
-    from prefect_tune.results.plots.draw import Plot
+    from prefect_tune.results.plots.picture import Plot
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +126,8 @@ class ExperimentAnalysis:
         # With several objectives there is no best trial unless one metric is named.
         self.default_metric = default_metric if isinstance(default_metric, str) else None
         self.default_mode = default_mode if isinstance(default_mode, str) else None
-        self._frames = TrialFrames()
+        self._file_type = check_file_type(None)
+        self._frames: dict[str, pd.DataFrame] | None = None  # read when they are first needed
         self.flow_run_id = flow_run_id
         self.flow_run_url = flow_run_url
 
@@ -356,7 +364,7 @@ class ExperimentAnalysis:
     def best_result_df(self) -> pd.DataFrame:
         """Last result of the best trial as a data frame of one row, with `results_df`'s columns."""
         trial = self.best_trial
-        return self._frames.last_results([] if trial is None else [trial])
+        return last_results([] if trial is None else [trial])
 
     @property
     def best_dataframe(self) -> pd.DataFrame | None:
@@ -370,12 +378,14 @@ class ExperimentAnalysis:
 
         The parts of nested names are joined by `TUNE_RESULT_DELIM`, a slash by default.
         """
-        return self._frames.last_results(self.trials)
+        return last_results(self.trials)
 
     @property
     def trial_dataframes(self) -> dict[str, pd.DataFrame]:
         """All results of each trial, one row each, by the trial's directory or id."""
-        return self._frames.by_trial(self.trials)
+        if self._frames is None:
+            return self.fetch_trial_dataframes()
+        return self._frames
 
     def get_all_configs(self, prefix: bool = False) -> dict[str, dict[str, Any]]:
         """Return the configuration of each trial, by its directory or id.
@@ -383,7 +393,7 @@ class ExperimentAnalysis:
         Args:
             prefix: True flattens the configurations and puts ``config/`` in front of each name.
         """
-        return self._frames.configs(self.trials, prefix)
+        return ByTrial((t, prefixed_config(t.config) if prefix else t.config) for t in self.trials)
 
     def dataframe(self, metric: str | None = None, mode: str | None = None) -> pd.DataFrame:
         """Return one row per trial with a result: the result, configuration and directory.
@@ -398,7 +408,7 @@ class ExperimentAnalysis:
             InvalidArgument: If there is a mode but no metric, or the mode has another value.
             ImportError: If pandas is not installed.
         """
-        return self._frames.one_row_per_trial(self.trials, metric, mode)
+        return one_row_per_trial(self.trials, metric, mode, lambda: self.trial_dataframes)
 
     def fetch_trial_dataframes(self) -> dict[str, pd.DataFrame]:
         """Read all results of each trial again, by its directory; unreadable files are skipped.
@@ -406,7 +416,8 @@ class ExperimentAnalysis:
         Raises:
             ImportError: If pandas is not installed.
         """
-        return self._frames.by_trial(self.trials, reread=True)
+        self._frames = read_frames(self.trials, self._file_type)
+        return self._frames
 
     def set_filetype(self, file_type: str | None = None) -> None:
         """Choose the files that data frames are read from.
@@ -417,7 +428,7 @@ class ExperimentAnalysis:
         Raises:
             InvalidArgument: If `file_type` has another value.
         """
-        self._frames = TrialFrames(file_type)
+        self._file_type, self._frames = check_file_type(file_type), None
 
     def lineage(self, trial: Trial | str) -> list[Copy]:
         """Return the copies of checkpoints that a trial descends from, oldest first.

@@ -6,7 +6,7 @@ import csv
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
@@ -211,12 +211,10 @@ def _parse_column(column: Sequence[str]) -> list[Any]:
 def read_results(path: str) -> Iterator[dict[str, Any] | None]:
     """Yield the results in a `result.json`, None for each damaged line."""
     with open(path, "rb") as file:
-        for line in file:
-            yield decode_result(line)
+        yield from map(_parse_line, file)
 
 
-def decode_result(line: bytes) -> dict[str, Any] | None:
-    """Parse one line of a `result.json`; None if it is damaged."""
+def _parse_line(line: bytes) -> dict[str, Any] | None:
     try:
         result = orjson.loads(line)
     except ValueError:
@@ -227,56 +225,42 @@ def decode_result(line: bytes) -> dict[str, Any] | None:
     return result if isinstance(result, dict) else None
 
 
-class TrialFrames:
-    """Makes data frames of trials' results, and caches what was read from files.
+def last_results(trials: Iterable[Trial]) -> pd.DataFrame:
+    """Return the last result of each trial that reported, indexed by trial id."""
+    results = [trial.last_result for trial in trials if has_reported(trial)]
+    frame = as_frame(results, load_settings().result_delimiter)
+    return frame.set_index("trial_id") if "trial_id" in frame else frame
+
+
+def one_row_per_trial(
+    trials: Iterable[Trial],
+    metric: str | None,
+    mode: str | None,
+    read: Callable[[], Mapping[str, pd.DataFrame]],
+) -> pd.DataFrame:
+    """Return one row per trial with a result: its best by `metric` and `mode`, else its last.
 
     Args:
-        file_type: The files to read results from: ``csv`` or ``json``; None is ``csv``.
+        trials: The trials.
+        metric: Name of the metric.
+        mode: ``min`` or ``max``.
+        read: Returns all results of each trial, by its directory; called if they are needed.
 
     Raises:
-        InvalidArgument: If `file_type` has another value.
+        InvalidArgument: If there is a mode but no metric, or the mode has another value.
     """
-
-    def __init__(self, file_type: str | None = None) -> None:
-        self._file_type = check_file_type(file_type)
-        self._read: dict[str, pd.DataFrame] | None = None
-
-    def by_trial(self, trials: Sequence[Trial], reread: bool = False) -> dict[str, pd.DataFrame]:
-        """Return all results of each trial, read once from its files unless `reread`."""
-        if self._read is None or reread:
-            self._read = read_frames(trials, self._file_type)
-        return self._read
-
-    def last_results(self, trials: Sequence[Trial]) -> pd.DataFrame:
-        """Return the last result of each trial that reported, indexed by trial id."""
-        results = [trial.last_result for trial in trials if has_reported(trial)]
-        frame = as_frame(results, load_settings().result_delimiter)
-        return frame.set_index("trial_id") if "trial_id" in frame else frame
-
-    def configs(self, trials: Sequence[Trial], prefix: bool) -> dict[str, dict[str, Any]]:
-        """Return each trial's configuration; `prefix` flattens it and prefixes ``config/``."""
-        return ByTrial((t, prefixed_config(t.config) if prefix else t.config) for t in trials)
-
-    def one_row_per_trial(
-        self, trials: Sequence[Trial], metric: str | None, mode: str | None
-    ) -> pd.DataFrame:
-        """Return one row per trial with a result: its best by `metric` and `mode`, else its last.
-
-        Raises:
-            InvalidArgument: If there is a mode but no metric, or the mode has another value.
-        """
-        if mode is not None and metric is None:
-            raise InvalidArgument("metric", "it is missing, though mode is given.")
-        rows = []
-        for trial in filter(has_reported, trials):
-            row: dict[str, Any] | None = None
-            if metric is not None and mode is not None:
-                row = _best_row(self.by_trial(trials).get(trial.logdir), metric, check_mode(mode))
-            if row is None:
-                row = {k: v for k, v in trial.last_result.items() if k != "config"}
-            rows.append({**flatten(row), **prefixed_config(trial.config), "logdir": trial.logdir})
-        frame: pd.DataFrame = load_pandas().DataFrame(rows)
-        return frame
+    if mode is not None and metric is None:
+        raise InvalidArgument("metric", "it is missing, though mode is given.")
+    rows = []
+    for trial in filter(has_reported, trials):
+        row: dict[str, Any] | None = None
+        if metric is not None and mode is not None:
+            row = _best_row(read().get(trial.logdir), metric, check_mode(mode))
+        if row is None:
+            row = {k: v for k, v in trial.last_result.items() if k != "config"}
+        rows.append({**flatten(row), **prefixed_config(trial.config), "logdir": trial.logdir})
+    frame: pd.DataFrame = load_pandas().DataFrame(rows)
+    return frame
 
 
 def _best_row(frame: pd.DataFrame | None, metric: str, mode: str) -> dict[str, Any] | None:

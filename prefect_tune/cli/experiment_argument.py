@@ -6,19 +6,13 @@ import argparse
 import os
 
 from prefect_tune.cli.commands import UsageError
-from prefect_tune.error import InvalidArgument, StorageError
+from prefect_tune.error import InvalidArgument
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.logger.json import PARAMS_FILE
 from prefect_tune.result import DEFAULT_METRIC
 from prefect_tune.results.analysis import ExperimentAnalysis
 from prefect_tune.results.ranking import flat_row
-from prefect_tune.results.read_trials import find_experiment
-from prefect_tune.storage.journal.file import JOURNAL_FILE
-
-
-def is_experiment(path: str) -> bool:
-    """Return True if there is the journal of an experiment in a local directory."""
-    return os.path.isfile(os.path.join(path, JOURNAL_FILE))
+from prefect_tune.results.read_trials import is_experiment
 
 
 def not_an_experiment(place: str) -> str:
@@ -33,7 +27,8 @@ def not_an_experiment(place: str) -> str:
         parent = os.path.dirname(os.path.abspath(place))
         return f"{place} is the directory of a trial; its experiment is {parent}"
     if os.path.isdir(place):
-        within = (entry.name for entry in os.scandir(place) if is_experiment(entry.path))
+        entries = (entry for entry in os.scandir(place) if entry.is_dir())
+        within = (entry.name for entry in entries if is_experiment(entry.path))
         first = min(within, default=None)
         if first is not None:
             return f"{place} holds experiments; give one of them: {os.path.join(place, first)}"
@@ -83,7 +78,8 @@ def open_experiment(arguments: argparse.Namespace) -> ExperimentAnalysis:
         StorageError: If the experiment cannot be read.
     """
     place = os.path.expanduser(arguments.experiment)
-    if os.path.exists(place) and not _holds_trials(place):
+    directory = os.path.dirname(os.path.abspath(place)) if os.path.isfile(place) else place
+    if os.path.exists(place) and not is_experiment(directory):
         raise UsageError("EXPERIMENT", not_an_experiment(place))
     try:
         analysis = ExperimentAnalysis(place)
@@ -92,15 +88,6 @@ def open_experiment(arguments: argparse.Namespace) -> ExperimentAnalysis:
     if not analysis.trials:
         raise UsageError("EXPERIMENT", not_an_experiment(place))
     return analysis
-
-
-def _holds_trials(place: str) -> bool:
-    """Return True if a local path is an experiment or a file in one, not a directory of one."""
-    directory = os.path.dirname(os.path.abspath(place)) if os.path.isfile(place) else place
-    try:
-        return find_experiment(directory) == directory
-    except StorageError:
-        return False
 
 
 def choose_objective(

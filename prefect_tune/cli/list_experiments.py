@@ -9,12 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from prefect_tune.cli.commands import EXIT_OK, UsageError
-from prefect_tune.cli.experiment_argument import check_local, is_experiment
+from prefect_tune.cli.experiment_argument import check_local
 from prefect_tune.cli.table import add_table_options, check_columns, names_in, show_table
 from prefect_tune.error import StorageError
 from prefect_tune.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED
 from prefect_tune.logger.json import PARAMS_FILE, RESULT_FILE
 from prefect_tune.results.journal_summary import read_record
+from prefect_tune.results.read_trials import is_experiment
 from prefect_tune.storage.journal.file import JOURNAL_FILE
 from prefect_tune.storage.layout import default_root
 

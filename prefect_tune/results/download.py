@@ -9,13 +9,13 @@ from pathlib import Path
 
 from prefect_tune.checkpoint.manifest import MARKER
 from prefect_tune.error import StorageError
+from prefect_tune.experiment.attempt import ERROR_FILE, ERROR_PICKLE_FILE
 from prefect_tune.experiment.pickling.large import DIRECTORY
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.retry import FOREGROUND
 from prefect_tune.filesystem.store import open_store
 from prefect_tune.logger.csv import PROGRESS_FILE
 from prefect_tune.logger.json import PARAMS_FILE, RESULT_FILE
-from prefect_tune.results.read_trials import ERROR_PICKLE, ERROR_TEXT
 from prefect_tune.storage.journal.file import JOURNAL_FILE
 from prefect_tune.storage.journal.remote import read_remote
 
@@ -24,7 +24,7 @@ _WANTED = re.compile(
     rf"{re.escape(JOURNAL_FILE)}"
     rf"|{re.escape(DIRECTORY)}/[^/]+"
     rf"|[^/]+/({'|'.join(map(re.escape, (PARAMS_FILE, RESULT_FILE, PROGRESS_FILE)))}"
-    rf"|{re.escape(ERROR_TEXT)}|{re.escape(ERROR_PICKLE)}|[^/]+/{re.escape(MARKER)})"
+    rf"|{re.escape(ERROR_FILE)}|{re.escape(ERROR_PICKLE_FILE)}|[^/]+/{re.escape(MARKER)})"
 )
 
 

@@ -9,13 +9,12 @@ import re
 from typing import Any
 
 from prefect_tune.error import ExperimentNotFound, StorageError
-from prefect_tune.experiment.attempt import AttemptError
+from prefect_tune.experiment.attempt import ERROR_FILE, ERROR_PICKLE_FILE, AttemptError
 from prefect_tune.experiment.pickling.plain import is_plain
 from prefect_tune.experiment.plain import finite_number
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial, TrialTerms
 from prefect_tune.logger.json import PARAMS_FILE, RESULT_FILE
 from prefect_tune.nested import flatten, flatten_config
-from prefect_tune.result import EXPR_ERROR_FILE, EXPR_ERROR_PICKLE_FILE
 from prefect_tune.results.find_checkpoints import find_checkpoints
 from prefect_tune.results.frames import read_results
 from prefect_tune.results.journal_summary import ExperimentRecord, read_record
@@ -24,32 +23,10 @@ from prefect_tune.trainable.tracked_checkpoint import open_tracked
 
 log = logging.getLogger(__name__)
 
-ERROR_TEXT = EXPR_ERROR_FILE
-ERROR_PICKLE = EXPR_ERROR_PICKLE_FILE
-_MOST_NAMED = 5  # experiments that a message names
 _DIR_NAME = re.compile(
     r"(?P<name>.+?)_(?P<id>[0-9a-f]{5}_\d{5}|[0-9a-f]{8})(_(?P<tag>.*?))?"
     r"(_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_[0-9a-f]{4})*)?"
 )
-
-
-def find_experiment(directory: str) -> str:
-    """Return the experiment directory that a directory is or contains.
-
-    Args:
-        directory: An experiment directory, or a directory with one experiment directory in it.
-
-    Raises:
-        StorageError: If there is no experiment, are several, or the directory cannot be read.
-    """
-    found = find_experiments(directory)
-    if len(found) == 1:
-        return found[0]
-    names = ", ".join(os.path.basename(path) for path in found[:_MOST_NAMED])
-    more = ", ..." if len(found) > _MOST_NAMED else ""
-    raise StorageError(
-        f"{directory} holds {len(found)} experiments ({names}{more}): name one of them."
-    )
 
 
 def find_experiments(directory: str) -> list[str]:
@@ -61,9 +38,9 @@ def find_experiments(directory: str) -> list[str]:
     Raises:
         StorageError: If there is no experiment, or the directory cannot be read.
     """
-    if _is_experiment(directory):
+    if is_experiment(directory):
         return [directory]
-    below = [path for path in _directories_in(directory) if _is_experiment(path)]
+    below = [path for path in _directories_in(directory) if is_experiment(path)]
     if below:
         return below
     if os.path.isfile(os.path.join(directory, PARAMS_FILE)):
@@ -72,12 +49,17 @@ def find_experiments(directory: str) -> list[str]:
     raise ExperimentNotFound(f"there is no experiment in {directory}: no journal and no trials.")
 
 
-def _is_experiment(directory: str) -> bool:
+def is_experiment(directory: str) -> bool:
+    """Return True if a directory has a journal or trials; False also if it cannot be read."""
     if os.path.isfile(os.path.join(directory, JOURNAL_FILE)):
         return True
+    try:
+        below = _directories_in(directory)
+    except StorageError:
+        return False
     return any(
         os.path.isfile(os.path.join(path, name))
-        for path in _directories_in(directory)
+        for path in below
         for name in (PARAMS_FILE, RESULT_FILE)
     )
 
@@ -244,7 +226,7 @@ def _read_results_into(trial: Trial, path: str, damaged: list[str]) -> list[dict
 
 def _read_error(directory: str) -> AttemptError | None:
     try:
-        with open(os.path.join(directory, ERROR_TEXT), encoding="utf-8", errors="replace") as file:
+        with open(os.path.join(directory, ERROR_FILE), encoding="utf-8", errors="replace") as file:
             text = file.read().strip()
     except OSError:
         return None
@@ -254,13 +236,13 @@ def _read_error(directory: str) -> AttemptError | None:
 
 def _reported_after_error(trial: Trial, directory: str) -> bool:
     """Return True if a retry reported after the failure; the error file is never removed."""
-    failed = os.path.getmtime(os.path.join(directory, ERROR_TEXT))
+    failed = os.path.getmtime(os.path.join(directory, ERROR_FILE))
     return (trial.last_update_time or 0.0) > failed
 
 
 def _read_pickled_error(directory: str) -> bytes | None:
     try:
-        with open(os.path.join(directory, ERROR_PICKLE), "rb") as file:
+        with open(os.path.join(directory, ERROR_PICKLE_FILE), "rb") as file:
             data = file.read()
     except OSError:
         return None

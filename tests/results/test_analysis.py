@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import os
@@ -22,7 +23,6 @@ from prefect_tune.logger import CSVLoggerCallback, JsonLoggerCallback
 from prefect_tune.nested import flatten
 from prefect_tune.results import ExperimentAnalysis
 from prefect_tune.results.ranking import SCOPES, best_of
-from prefect_tune.results.read_trials import find_experiment
 
 
 def make_trial(number: int, values: list[Any], directory: Path | str = "") -> Trial:
@@ -323,8 +323,21 @@ class TestLoading:
             ((path, _),) = together.get_trial_checkpoints_paths(trial)
             assert path == f"{runs}/{name}/{trial.relative_logdir}/checkpoint_000001"
             assert together.get_last_checkpoint(trial).path == path
-        with pytest.raises(StorageError, match=r"runs holds 2 experiments \(a, b\): name one"):
-            find_experiment(str(runs))
+
+    def test_a_directory_that_cannot_be_read_hides_no_other(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write_experiment(tmp_path / "mine", [1])
+        (tmp_path / "locked").mkdir()
+        scandir = os.scandir
+
+        def refuse(path: str) -> Any:
+            if os.path.basename(path) == "locked":
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+        assert len(ExperimentAnalysis(tmp_path).trials) == 1
 
     def test_a_directory_without_experiments_is_refused(self, tmp_path: Path) -> None:
         write_experiment(tmp_path / "runs" / "a", [1])

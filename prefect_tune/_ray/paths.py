@@ -71,7 +71,7 @@ PATHS: dict[str, dict[str, str]] = {
     },
     "logger.noop": {"logger.legacy": "NoopLogger"},
     "logger.unified": {"logger.legacy": "UnifiedLogger"},
-    "plots": {"results.plots.draw": "Plot plot_experiment"},
+    "plots": {"results.plots.draw": "plot_experiment", "results.plots.picture": "Plot"},
     "progress_reporter": {
         "reporters": (
             "CLIReporter JupyterNotebookReporter ProgressReporter RemoteReporterMixin "

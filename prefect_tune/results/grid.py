@@ -14,7 +14,7 @@ from prefect_tune.results.result import Result, trial_error
 if TYPE_CHECKING:
     import pandas as pd
 
-    from prefect_tune.results.plots.draw import Plot
+    from prefect_tune.results.plots.picture import Plot
     from prefect_tune.simulation.replay import Replay
 
 

@@ -20,7 +20,7 @@ from prefect_tune.coordinator.events import AttemptEnded, Fate, Outcome, TrialSu
 from prefect_tune.coordinator.records import encode_event
 from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.resources import Resources
-from prefect_tune.results.plots.draw import Plot
+from prefect_tune.results.plots.picture import Plot
 from prefect_tune.storage.journal.file import encode_line
 
 

@@ -120,7 +120,8 @@ def pictures(trials: Sequence[Trial], metric: str | None, mode: str | None) -> s
     """
     if metric is None or mode is None or len(trials) < _FEWEST_TRIALS:
         return ""
-    from prefect_tune.results.plots.draw import draw, read_curves
+    from prefect_tune.results.plots.curves import read_curves
+    from prefect_tune.results.plots.draw import draw
     from prefect_tune.results.report.page import sample
 
     shown = sample(trials, metric, mode)

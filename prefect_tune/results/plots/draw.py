@@ -25,17 +25,6 @@ if TYPE_CHECKING:
 
     from prefect_tune.results.analysis import ExperimentAnalysis
 
-__all__ = [
-    "KINDS",
-    "LINEAGE",
-    "MOST_SHOWN",
-    "PARETO",
-    "Plot",
-    "draw",
-    "plot_experiment",
-    "read_curves",
-]
-
 PARETO, LINEAGE = "pareto", "lineage"
 _LABEL_LENGTH = 32
 #: How many parameters a kind of picture shows unless the user chooses them.

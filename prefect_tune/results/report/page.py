@@ -17,16 +17,18 @@ from prefect_tune.experiment.trial import ERROR, Trial
 from prefect_tune.nested import flatten_config
 from prefect_tune.results.analysis import ExperimentAnalysis
 from prefect_tune.results.facts import experiment_facts
-from prefect_tune.results.plots.draw import LINEAGE, MOST_SHOWN, PARETO, draw, read_curves
+from prefect_tune.results.plots.curves import read_curves
+from prefect_tune.results.plots.draw import LINEAGE, MOST_SHOWN, PARETO, draw
 from prefect_tune.text import as_unicode, in_words
 
 _HERE = Path(__file__).parent
+Objective = tuple[str, str]
 
 
 def write_report(
     analysis: ExperimentAnalysis,
     path: str | os.PathLike[str],
-    objective: tuple[str, str] | None = None,
+    objective: Objective | None = None,
 ) -> str:
     """Write a report of an experiment into one HTML file, which refers to no other files.
 
@@ -72,8 +74,6 @@ def _sort_key(value: float) -> str:
     """Return the number that a cell is sorted by, with all digits; "" if it is not finite."""
     return float.__repr__(value) if math.isfinite(value) else ""
 
-
-Objective = tuple[str, str]
 
 #: With more trials pictures are bitmaps, because browsers are slow with thousands of SVG lines.
 _MOST_IN_SVG = 300

@@ -16,7 +16,8 @@ from prefect_tune.error import InvalidArgument, TuneError
 from prefect_tune.experiment.trial import TERMINATED, Trial
 from prefect_tune.logger import JsonLoggerCallback
 from prefect_tune.results import ExperimentAnalysis
-from prefect_tune.results.plots.draw import Plot, draw, plot_experiment
+from prefect_tune.results.plots.draw import draw, plot_experiment
+from prefect_tune.results.plots.picture import Plot
 
 
 def experiment(

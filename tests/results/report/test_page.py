@@ -12,7 +12,7 @@ import pytest
 
 from prefect_tune.experiment.trial import ERROR, TERMINATED, Trial
 from prefect_tune.results import ExperimentAnalysis
-from prefect_tune.results.plots.draw import Plot
+from prefect_tune.results.plots.picture import Plot
 from prefect_tune.results.report import write_report
 from prefect_tune.results.report.page import sample
 

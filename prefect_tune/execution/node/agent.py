@@ -15,7 +15,7 @@ from distributed import Worker
 from distributed.system import MEMORY_LIMIT
 
 from prefect_tune.error import StorageError, TuneError
-from prefect_tune.execution.base import AttemptRequest, ExperimentEnv
+from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.cluster.gpus import made_up_devices, model_label, visible_devices
 from prefect_tune.execution.files.node_directory import NodeDirectory
 from prefect_tune.execution.files.node_files import NodeFiles, file_handlers
@@ -203,28 +203,16 @@ class TrialAgent:
             experiment.close()
             await experiment.wait_closed()
 
-    def expected_s(self, experiment_id: str) -> float:
-        """Return how long an attempt is expected to run, which Dask needs for adaptive clusters."""
+    def experiment(self, experiment_id: str) -> NodeExperiment:
+        """Return an open experiment.
+
+        Raises:
+            ExperimentNotOpen: If it is not open here.
+        """
         experiment = self._open_experiment(experiment_id)
-        return 0.0 if experiment is None else experiment.expected_s
-
-    async def run(self, request: AttemptRequest, config: requests.PickledValue) -> None:
-        """Run an attempt to its end.
-
-        Raises:
-            ExperimentNotOpen: If its experiment is not open here.
-        """
-        await self._experiment_of(request).run(request, config)
-
-    async def reserve(self, request: AttemptRequest) -> None:
-        """Reserve the bundles that an attempt of another node has on this one, until it ends.
-
-        Raises:
-            ExperimentNotOpen: If its experiment is not open here.
-        """
-        experiment = self._experiment_of(request)
-        # Dask cancels it when the worker closes; then the attempt may have to write a checkpoint.
-        await asyncio.shield(asyncio.ensure_future(experiment.bundles.reserve(request)))
+        if experiment is None:
+            raise requests.ExperimentNotOpen(experiment_id)
+        return experiment
 
     def _for_open(self, work: Callable[..., Awaitable[_Reply]]) -> Callable[..., Any]:
         """Return a handler that answers ``{"gone": True}`` if the experiment is not open."""
@@ -255,12 +243,6 @@ class TrialAgent:
     def _files(self, experiment_id: str) -> NodeFiles | None:
         experiment = self._open_experiment(experiment_id)
         return None if experiment is None else experiment.checkpoints.files
-
-    def _experiment_of(self, request: AttemptRequest) -> NodeExperiment:
-        experiment = self._open_experiment(request.experiment_id)
-        if experiment is None:
-            raise requests.ExperimentNotOpen(request.experiment_id)
-        return experiment
 
     def _open_experiment(self, experiment_id: str) -> NodeExperiment | None:
         experiment = self._experiments.get(experiment_id)

@@ -16,6 +16,7 @@ from prefect_tune.execution.protocol.requests import LEAVE, NANNY_PLUGIN, OPEN, 
 
 if TYPE_CHECKING:
     from prefect_tune.execution.node.agent import TrialAgent
+    from prefect_tune.execution.node.experiment import NodeExperiment
 
 #: Seconds that workers have to answer.
 _INSTALL_S = 10.0
@@ -62,19 +63,23 @@ async def reserve_bundles(key: tuple[str, ...], request: bytes) -> None:
         request: The pickled `AttemptRequest`.
     """
     loaded: AttemptRequest = pickle.loads(request)
-    await _without_thread(key, loaded).reserve(loaded)
+    experiment = _without_thread(key, loaded)
+    # Dask cancels it when the worker closes; then the attempt may have to write a checkpoint.
+    await asyncio.shield(experiment.bundles.reserve(loaded))
 
 
-def _without_thread(key: tuple[str, ...], request: AttemptRequest) -> TrialAgent:
-    """Exempt this task from the worker's limit of threads, and return the worker's agent.
+def _without_thread(key: tuple[str, ...], request: AttemptRequest) -> NodeExperiment:
+    """Exempt this task from the worker's limit of threads, and return the attempt's experiment.
 
     Only resources limit how many attempts run. This is like `distributed.secede`, which only
     supports tasks in threads.
+
+    Raises:
+        ExperimentNotOpen: If the experiment is not open on this worker.
     """
     worker = get_worker()
-    agent = agent_of(worker)
-    expected_s = agent.expected_s(request.experiment_id)
-    worker.handle_stimulus(
-        SecedeEvent(key=key, compute_duration=expected_s, stimulus_id=f"attempt-secede-{key[-1]}")
-    )
-    return agent
+    experiment = agent_of(worker).experiment(request.experiment_id)
+    # Dask needs the expected duration for adaptive clusters.
+    duration, stimulus = experiment.expected_s, f"attempt-secede-{key[-1]}"
+    worker.handle_stimulus(SecedeEvent(key=key, compute_duration=duration, stimulus_id=stimulus))
+    return experiment

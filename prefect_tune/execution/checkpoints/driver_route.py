@@ -72,12 +72,10 @@ class DriverRoute(CopyingRoute):
         await self._copies.close()
 
     @override
-    async def _find(self, path: str) -> Path:
-        copy = self._copies.find(path)
-        if copy is None and is_absolute(path):
-            copy = Path(path)  # may be on a file system that this node shares
-        if copy is not None and not await asyncio.to_thread(verify, copy):
-            return copy
+    async def _get(self, path: str) -> Path:
+        # It may be on a file system that this node shares.
+        if is_absolute(path) and not await asyncio.to_thread(verify, Path(path)):
+            return Path(path)
         digest = hashlib.sha256(path.encode()).hexdigest()[:16]
         to = f"{FETCHED}/{digest}/{PurePosixPath(path).name}"
         # The caller may be cancelled while others wait for the same checkpoint.

@@ -176,8 +176,8 @@ class CopyingRoute(CheckpointRoute):
 
     _copies: LocalCopies = field(init=False, default_factory=LocalCopies)
 
-    async def _find(self, path: str) -> Path:
-        """Return a checkpoint's directory on this node, and fetch it if needed; see `fetch`."""
+    async def _get(self, path: str) -> Path:
+        """Get a checkpoint that this node has no intact copy of; arguments as for `fetch`."""
         raise NotImplementedError
 
     @override
@@ -185,7 +185,10 @@ class CopyingRoute(CheckpointRoute):
         # Before the search, so that the copy is not deleted meanwhile.
         self._copies.use(path)
         try:
-            return await self._find(path)
+            copy = self._copies.find(path)
+            if copy is not None and not await asyncio.to_thread(verify, copy):
+                return copy
+            return await self._get(path)
         except BaseException:
             self._copies.release(path)
             raise

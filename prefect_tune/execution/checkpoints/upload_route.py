@@ -83,12 +83,9 @@ class UploadRoute(CopyingRoute):
         return problem
 
     @override
-    async def _find(self, path: str) -> Path:
+    async def _get(self, path: str) -> Path:
         if is_absolute(path):
             return await verified(Path(path))
-        copy = self._copies.find(path)
-        if copy is not None and not await asyncio.to_thread(verify, copy):
-            return copy
         # Another worker, or an earlier run on this node, may have written it into this directory.
         sibling = self.directory / path
         directory = await self.downloads.download(self.storage, path, sibling)

@@ -156,11 +156,8 @@ def _let_children_end_at_sigterm() -> None:
     before the child has reset the handler would be lost.
     """
 
-    def hold() -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-
-    def release() -> None:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    hold = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGTERM})
+    release = functools.partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def release_child() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -237,13 +237,8 @@ class Session:
             InvalidArgument: If `step` is no integer, or negative.
             StorageError: If the directory cannot be made.
         """
-        draft = self._open_draft(valid_step(step))
-        try:
+        with self._next_draft(valid_step(step)) as draft:
             yield str(draft.directory)
-        except BaseException:
-            self._drafts.discard(draft)
-            raise
-        self._drafts.register(draft)
 
     def make_checkpoint_dir(self, step: Any = None) -> str:
         """Create a directory for a checkpoint, to be given to `save_checkpoint` later.
@@ -339,16 +334,23 @@ class Session:
                 f"got {type(checkpoint).__name__} ({checkpoint!r:.80}).",
                 "Give Checkpoint.from_directory(path) or Checkpoint.from_dict(data).",
             )
-        draft = self._open_draft(None)
-        try:
-            checkpoint.to_directory(draft.directory)
-        except BaseException as error:
-            self._drafts.discard(draft)
-            if isinstance(error, OSError):
+        with self._next_draft() as draft:
+            try:
+                checkpoint.to_directory(draft.directory)
+            except OSError as error:
                 raise StorageError(f"A checkpoint cannot be written: {error}") from error
+        return draft
+
+    @contextlib.contextmanager
+    def _next_draft(self, step: int | None = None) -> Iterator[Draft]:
+        """Provide a draft, which belongs to the next report; discard it if the block raises."""
+        draft = self._open_draft(step)
+        try:
+            yield draft
+        except BaseException:
+            self._drafts.discard(draft)
             raise
         self._drafts.register(draft)
-        return draft
 
     def _open_draft(self, step: int | None) -> Draft:
         with self._lock:

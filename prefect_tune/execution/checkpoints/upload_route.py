@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from prefect_tune.checkpoint.files import clone_tree, remove_tree
 from prefect_tune.checkpoint.manifest import publish, verify
-from prefect_tune.error import StorageError
+from prefect_tune.error import StorageError, storage_errors
 from prefect_tune.execution.checkpoints.route import CopyingRoute, verified
 from prefect_tune.execution.checkpoints.transfer_client import TransferClient
 from prefect_tune.execution.files.node_directory import FETCHED
@@ -168,18 +168,15 @@ def _copy(source: Path, target: Path) -> bool:
     if verify(source):
         return False
     temporary = target.with_name(f".{target.name}.tmp-{secrets.token_hex(4)}")
-    try:
-        temporary.parent.mkdir(parents=True, exist_ok=True)
-        clone_tree(source, temporary)
-        if verify(temporary):
+    with storage_errors(f"copy the checkpoint {source} to {target}"):
+        try:
+            temporary.parent.mkdir(parents=True, exist_ok=True)
+            clone_tree(source, temporary)
+            if verify(temporary):
+                return False
+            publish(temporary, target)
+        except FileNotFoundError:
             return False
-        publish(temporary, target)
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise StorageError(
-            f"cannot copy the checkpoint {source} to {target}: {error.strerror or error}"
-        ) from error
-    finally:
-        remove_tree(temporary)
+        finally:
+            remove_tree(temporary)
     return True

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from prefect_tune.checkpoint.manifest import publish, verify
-from prefect_tune.error import CheckpointUnreadable, StorageError
+from prefect_tune.error import CheckpointUnreadable, StorageError, storage_errors
 
 #: Bytes that one call reads or writes at most, which limits memory and the time of a call.
 CHUNK_BYTES = 1 << 20
@@ -114,7 +114,7 @@ class ConfinedDirectory:
             StorageError: If the file is outside the directory, or cannot be written.
         """
         file = self.resolve(path)
-        try:
+        with storage_errors(f"write {file}"):
             file.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
@@ -123,8 +123,6 @@ class ConfinedDirectory:
                     offset, content = offset + written, memoryview(content)[written:]
             finally:
                 os.close(descriptor)
-        except OSError as error:
-            raise StorageError(f"cannot write {file}: {error.strerror or error}") from error
 
     def publish(self, arrived: str, path: str) -> None:
         """Give a checkpoint that has arrived its final name, if it is complete.
@@ -138,10 +136,8 @@ class ConfinedDirectory:
         temporary, final = self._arriving(arrived), self.resolve(path)
         problem = verify(temporary)
         if not problem and verify(final):
-            try:
+            with storage_errors(f"rename to {final}"):
                 publish(temporary, final)
-            except OSError as error:
-                raise StorageError(f"cannot rename to {final}: {error.strerror}") from error
             return
         self.discard(arrived)
         if problem and verify(final):
@@ -176,18 +172,17 @@ class ConfinedDirectory:
 
     def _read(self, piece: Piece) -> bytes:
         file = self.resolve(piece.path)
-        try:
-            descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with storage_errors(f"read {file}"):
+            try:
+                descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            except FileNotFoundError:
+                raise CheckpointUnreadable(f"{file} is missing") from None
             try:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise StorageError(f"{file} is not a regular file")
                 return os.pread(descriptor, piece.length, piece.offset)
             finally:
                 os.close(descriptor)
-        except FileNotFoundError:
-            raise CheckpointUnreadable(f"{file} is missing") from None
-        except OSError as error:
-            raise StorageError(f"cannot read {file}: {error.strerror or error}") from error
 
 
 def _check_size(size: int) -> None:

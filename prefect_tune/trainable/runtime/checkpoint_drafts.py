@@ -11,7 +11,7 @@ from typing import Any
 from prefect_tune.checkpoint.files import remove_tree
 from prefect_tune.checkpoint.manifest import publish, write_manifest
 from prefect_tune.checkpoint.metadata import pop_metadata
-from prefect_tune.error import InvalidArgument, StorageError
+from prefect_tune.error import InvalidArgument, storage_errors
 from prefect_tune.experiment.checkpoints import Progress
 from prefect_tune.trainable.runtime.attempt import AttemptContext
 
@@ -76,10 +76,8 @@ class Drafts:
         label = "" if step is None else f"{step:06d}"
         name = f"{_DRAFT}{label}{_OF_ATTEMPT}{self._attempt}-{next(self._count)}"
         directory = self._trial_dir / name
-        try:
+        with storage_errors(f"create the checkpoint directory {directory}"):
             directory.mkdir()
-        except OSError as error:
-            raise StorageError(f"cannot create a checkpoint directory: {error}") from error
         draft = Draft(directory, step)
         self._open.append(draft)
         return draft
@@ -119,11 +117,9 @@ class Drafts:
         Raises:
             StorageError: If it cannot be written.
         """
-        try:
+        with storage_errors(f"write the checkpoint {draft.directory}"):
             metadata = pop_metadata(draft.directory)
             write_manifest(draft.directory, progress, metadata=metadata, attempt=self._attempt)
-        except OSError as error:
-            raise StorageError(f"A checkpoint cannot be written: {error}") from error
         step = progress.iteration if draft.step is None else draft.step
         name = wanted = f"checkpoint_{step:06d}{self._suffix}"
         # An earlier checkpoint of this name may still be uploading, or be the one to restore.
@@ -140,10 +136,9 @@ class Drafts:
         Raises:
             StorageError: If it cannot be renamed.
         """
-        try:
-            publish(draft.directory, self._trial_dir / name)
-        except OSError as error:
-            raise StorageError(f"The checkpoint {name} cannot be put in place: {error}") from error
+        final = self._trial_dir / name
+        with storage_errors(f"rename the checkpoint {draft.directory} to {final}"):
+            publish(draft.directory, final)
         self._forget(draft)
 
     def _forget(self, draft: Draft) -> None:

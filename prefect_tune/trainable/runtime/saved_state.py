@@ -11,7 +11,7 @@ from typing import Any
 
 from prefect_tune.checkpoint.conversion import DICT_FILE, SAVED_FILE, load_dict, write_dict
 from prefect_tune.checkpoint.manifest import read_manifest
-from prefect_tune.error import CheckpointUnreadable, InvalidTrainable, StorageError
+from prefect_tune.error import CheckpointUnreadable, InvalidTrainable, storage_errors
 from prefect_tune.experiment.checkpoints import NO_PROGRESS, Progress
 from prefect_tune.trainable.runtime.result_codec import encode_result
 
@@ -42,12 +42,10 @@ def write_saved(saved: Any, directory: Path, progress: Progress, owner: str) -> 
             f"{owner}.save_checkpoint() returned {type(saved).__name__} ({saved!r:.80}).",
             "It returns a dict, the path of what it wrote, or nothing.",
         )
-    try:
+    with storage_errors(f"write the checkpoint {directory}"):
         if isinstance(saved, Mapping):
             write_dict(saved, directory)
         (directory / SAVED_FILE).write_bytes(encode_result(note))
-    except OSError as error:
-        raise StorageError(f"A checkpoint cannot be written: {error}") from error
 
 
 def read_saved(directory: Path) -> tuple[Any, Progress]:

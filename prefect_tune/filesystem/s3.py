@@ -8,12 +8,11 @@ checksum that botocore does not send.
 from __future__ import annotations
 
 import mimetypes
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prefect_tune.error import StorageError
+from prefect_tune.error import StorageError, storage_errors
 from prefect_tune.filesystem.backend import SINGLE_REQUEST_SIZE, Entry, Part, Upload, part_ranges
 from prefect_tune.filesystem.connect import connect
 from prefect_tune.filesystem.location import Location
@@ -138,12 +137,9 @@ def read_part(local: Path, start: int, size: int | None) -> bytes:
     Raises:
         StorageError: If the file cannot be read, or has become shorter.
     """
-    try:
-        with open(local, "rb") as file:
-            file.seek(start)
-            data = file.read() if size is None else file.read(size)
-    except OSError as error:
-        raise StorageError(f"cannot read {local}: {os.strerror(error.errno or 0)}.") from error
+    with storage_errors(f"read {local}"), open(local, "rb") as file:
+        file.seek(start)
+        data = file.read() if size is None else file.read(size)
     if size is not None and len(data) != size:
         raise StorageError(f"{local} became shorter while it was read.")
     return data

@@ -98,10 +98,9 @@ class _Reader:
 
     def __init__(self, store: Store, names: Iterable[SegmentName]) -> None:
         self._store = store
-        self._openings: dict[tuple[int, str], dict[int, list[SegmentName]]] = {}
-        for name in names:
-            numbers = self._openings.setdefault((name.opening, name.writer), {})
-            numbers.setdefault(name.number, []).append(name)
+        self._openings: dict[tuple[int, str], dict[int, SegmentName]] = {}
+        for name in sorted(names):  # of those that begin alike, the largest counts
+            self._openings.setdefault((name.opening, name.writer), {})[name.number] = name
 
     def content(self, opening: int, writer: str) -> RemoteJournal | None:
         """Return the run's text up to an opening's end; None without a readable first segment."""
@@ -155,8 +154,7 @@ class _Reader:
         while number <= max(numbers, default=-1):
             # A segment that is not listed though later ones are may exist: not every store lists
             # objects that were written a moment ago.
-            candidates = numbers.get(number) or [SegmentName(opening, number, 1, writer)]
-            name = max(candidates, key=lambda candidate: candidate.count)
+            name = numbers.get(number) or SegmentName(opening, number, 1, writer)
             chosen.append(name)
             number += name.count
         return chosen

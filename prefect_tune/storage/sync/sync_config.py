@@ -135,9 +135,6 @@ class DockerSyncer(ClusterSyncer):
     """
 
 
-__all__ = ["DockerSyncer"]
-
-
 class KubernetesSyncer(ClusterSyncer):
     """Accepted as ``SyncConfig(sync_to_driver=KubernetesSyncer)``.
 

@@ -103,10 +103,10 @@ class WorkerConnection:
     def receive(self) -> dict[str, Any] | None:
         """Wait for the next message; return None if the other process has ended."""
         try:
-            connection = self._file.readline()
+            line = self._file.readline()
         except OSError:
             return None
-        message = json.loads(connection) if connection.endswith(b"\n") else None
+        message = json.loads(line) if line.endswith(b"\n") else None
         return message if isinstance(message, dict) else None
 
     def send_directory(self, path: str) -> None:

@@ -9,6 +9,7 @@ from prefect_tune.cli.commands import EXIT_FAILURE, EXIT_OK, UsageError
 from prefect_tune.cli.experiment_argument import (
     add_experiment,
     add_objective,
+    add_output_format,
     open_experiment,
     require_objective,
 )
@@ -36,13 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="CONDITION",
         help='only trials that fulfil this, e.g. "latency <= 20"; may be given several times',
     )
-    parser.add_argument(
-        "--output",
-        "-o",
-        choices=("text", "json"),
-        default="text",
-        help="output format (default: text)",
-    )
+    add_output_format(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

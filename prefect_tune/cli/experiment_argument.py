@@ -70,6 +70,17 @@ def add_objective(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_output_format(parser: argparse.ArgumentParser) -> None:
+    """Add the option that chooses between text and JSON."""
+    parser.add_argument(
+        "--output",
+        "-o",
+        choices=("text", "json"),
+        default="text",
+        help="output format (default: text)",
+    )
+
+
 def open_experiment(arguments: argparse.Namespace) -> ExperimentAnalysis:
     """Open the experiment that the command line names.
 

@@ -10,6 +10,7 @@ from prefect_tune.cli.commands import EXIT_OK, UsageError
 from prefect_tune.cli.experiment_argument import (
     add_experiment,
     add_objective,
+    add_output_format,
     choose_objective,
     open_experiment,
 )
@@ -31,13 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "trial", metavar="TRIAL", nargs="?", help="id or name of a trial, or the beginning of it"
     )
     add_objective(parser)
-    parser.add_argument(
-        "--output",
-        "-o",
-        choices=("text", "json"),
-        default="text",
-        help="output format (default: text)",
-    )
+    add_output_format(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

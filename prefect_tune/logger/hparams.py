@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from prefect_tune.experiment.pickling.large import shortened
@@ -24,48 +23,34 @@ from prefect_tune.text import as_unicode, in_words
 _MAX_VALUES = 100
 
 
-@dataclass(frozen=True, slots=True)
-class DiscreteDomain:
-    """A domain of single values for the HParams view."""
-
-    values: tuple[bool | int | float | str, ...]
+Value = bool | int | float | str
+#: The two ends of an interval, or the single values that a parameter may have.
+ViewDomain = tuple[float, float] | list[Value]
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A domain that is a closed interval for the HParams view."""
-
-    lower: float
-    upper: float
-
-
-def view_domains(space: Mapping[str, Any]) -> dict[str, DiscreteDomain | Interval]:
+def view_domains(space: Mapping[str, Any]) -> dict[str, ViewDomain]:
     """Return the domains of a search space's parameters that the view can show, by name."""
     known = {variable.name: _domain(variable) for variable in SearchSpace(dict(space)).variables}
     return {name: domain for name, domain in known.items() if domain is not None}
 
 
-def _domain(variable: Variable) -> DiscreteDomain | Interval | None:
+def _domain(variable: Variable) -> ViewDomain | None:
     domain = variable.domain
     if variable.nests_variables:
         return None
     if isinstance(domain, Integer):
-        return Interval(*domain.inclusive_bounds())
+        return domain.inclusive_bounds()
     if isinstance(domain, Float) and math.isfinite(domain.lower) and math.isfinite(domain.upper):
-        return Interval(domain.lower, domain.upper)
+        return domain.lower, domain.upper
     values = domain.categories if isinstance(domain, Categorical) else variable.grid
     # A choice between dicts has several parameters, which the view shows without domains.
     if values is None or any(isinstance(value, dict) for value in values):
         return None
     shown = dict.fromkeys((type(_view_value(v)), _view_value(v)) for v in values if v is not None)
-    return (
-        DiscreteDomain(tuple(value for _, value in shown))
-        if 0 < len(shown) <= _MAX_VALUES
-        else None
-    )
+    return [value for _, value in shown] if 0 < len(shown) <= _MAX_VALUES else None
 
 
-def view_parameters(config: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
+def view_parameters(config: Mapping[str, Any]) -> dict[str, Value]:
     """Flatten a configuration and turn its values into types that the view can show."""
     return {
         as_unicode(in_words(name)): _view_value(value)
@@ -74,7 +59,7 @@ def view_parameters(config: Mapping[str, Any]) -> dict[str, bool | int | float |
     }
 
 
-def _view_value(value: Any) -> bool | int | float | str:
+def _view_value(value: Any) -> Value:
     if hasattr(value, "dtype") and getattr(value, "ndim", 1) == 0:
         value = value.item()  # a number of numpy
     return value if isinstance(value, (bool, int, float)) else as_unicode(in_words(value))
@@ -135,17 +120,17 @@ class HParams:
             self._tagged("_hparams_/session_end_info", session_end_info=end),
         ]
 
-    def _info(self, name: str, value: bool | int | float | str) -> Any:
+    def _info(self, name: str, value: Value) -> Any:
         kind = _data_type(value)
         info = self._api.HParamInfo(name=name, type=self._api.DataType.Value(kind))
         domain = self._domains.get(name)
-        if isinstance(domain, Interval):
-            info.domain_interval.min_value = _as_float(domain.lower)
-            info.domain_interval.max_value = _as_float(domain.upper)
+        if isinstance(domain, tuple):
+            lower, upper = map(_as_float, domain)
+            info.domain_interval.min_value, info.domain_interval.max_value = lower, upper
         # The view knows one type per parameter, so domains of several types are left out.
-        elif domain is not None and {_data_type(one) for one in domain.values} == {kind}:
+        elif domain is not None and {_data_type(one) for one in domain} == {kind}:
             info.domain_discrete.extend(
-                one if isinstance(one, (bool, str)) else _as_float(one) for one in domain.values
+                one if isinstance(one, (bool, str)) else _as_float(one) for one in domain
             )
         return info
 
@@ -161,7 +146,7 @@ class HParams:
         )
 
 
-def _data_type(value: bool | int | float | str) -> str:
+def _data_type(value: Value) -> str:
     if isinstance(value, bool):
         return "DATA_TYPE_BOOL"
     return "DATA_TYPE_STRING" if isinstance(value, str) else "DATA_TYPE_FLOAT64"

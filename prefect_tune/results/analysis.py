@@ -32,7 +32,7 @@ from prefect_tune.results.frames import (
     read_frames,
 )
 from prefect_tune.results.importance import importance
-from prefect_tune.results.journal_summary import Copy, lineage_of, read_record
+from prefect_tune.results.journal_summary import Copy, ExperimentRecord, lineage_of, read_record
 from prefect_tune.results.ranking import (
     best_of,
     check_scope,
@@ -110,14 +110,14 @@ class ExperimentAnalysis:
             found, self._root = [self._path], place
         if not self._root.is_local:
             set_checkpoint_root(self._path, self._root)
-        self._header: dict[str, Any] | None = None
+        self._record: ExperimentRecord | None = None  # read when it is first needed
         if trials is None:
             trials = []
             for path in found:
                 record = read_record(path)
                 trials += load_trials(path, record)
                 if record is not None and len(found) == 1:
-                    self._header = asdict(record.header)
+                    self._record = record
                     if default_metric is None:
                         default_metric = record.header.arguments.get("metric")
                         default_mode = default_mode or record.header.arguments.get("mode")
@@ -440,7 +440,7 @@ class ExperimentAnalysis:
 
     def copies(self) -> list[Copy]:
         """Return each case of a trial that continued from another trial's checkpoint, in order."""
-        record = read_record(self._path)
+        record = self._read_record()
         return [] if record is None else record.copies
 
     def plot(
@@ -500,10 +500,8 @@ class ExperimentAnalysis:
             ``experiment_id``, ``name``, ``time`` (of the last start, in seconds since the epoch),
             ``trainable``, ``search``, ``scheduler``, ``stop``, ``space``, ``arguments`` and others.
         """
-        if self._header is None:
-            record = read_record(self._path)
-            self._header = {} if record is None else asdict(record.header)
-        return self._header
+        record = self._read_record()
+        return {} if record is None else asdict(record.header)
 
     def stats(self) -> dict[str, Any]:
         """Return counts of trials and results, and the times of the experiment.
@@ -525,6 +523,11 @@ class ExperimentAnalysis:
                 finite_number(trial.last_result.get("time_total_s")) or 0 for trial in self.trials
             ),
         }
+
+    def _read_record(self) -> ExperimentRecord | None:
+        if self._record is None:
+            self._record = read_record(self._path)
+        return self._record
 
     def _root_of(self, trial: Trial) -> Location:
         """Return where a trial's checkpoints are, also if several experiments are analysed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -179,6 +180,6 @@ def _check_values(values: dict[str, float]) -> dict[str, float]:
 
 
 def _check_whole_number(name: str, value: float | None) -> float:
-    if value is None or value < 1 or value != int(value):
+    if value is None or not 1 <= value < math.inf or value != int(value):
         raise InvalidArgument(name, f"got {value!r}.", "It is a whole number from 1.")
     return value

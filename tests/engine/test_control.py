@@ -250,6 +250,7 @@ def test_what_cannot_be_done_says_why(running: Start, tmp_path: Path, capsys: An
     for values, message in (
         ({}, "nothing to set"),
         ({"max_concurrent": 0.5}, "max_concurrent"),
+        ({"max_concurrent": float("inf")}, "max_concurrent"),
         ({"time_left_s": -1}, "time_left_s"),
         ({"lr": 1}, "no 'lr'"),
     ):

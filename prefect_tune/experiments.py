@@ -9,7 +9,6 @@ from typing import Any
 from prefect_tune.error import InvalidArgument
 from prefect_tune.registry import get_trainable, register_trainable
 from prefect_tune.settings import load_settings
-from prefect_tune.stopper import Stopper
 from prefect_tune.stopper.factory import make_stopper
 from prefect_tune.storage.layout import default_root
 from prefect_tune.trainable.function import trainable_name, validate_trainable
@@ -59,7 +58,8 @@ class Experiment:
         self.trainable = run
         self.arguments = {key: value for key, value in arguments.items() if value is not None}
         self.spec: dict[str, Any] = {"run": self.run_identifier, **self.arguments}
-        self._stopper = make_stopper(arguments.get("stop"), arguments.get("time_budget_s"))
+        #: The stopping criteria as one stopper.
+        self.stopper = make_stopper(arguments.get("stop"), arguments.get("time_budget_s"))
 
     @classmethod
     def from_json(cls, name: str, spec: Mapping[str, Any]) -> Experiment:
@@ -135,11 +135,6 @@ class Experiment:
     def own_arguments(self) -> dict[str, Any]:
         """The arguments of `run` that the experiment has, with its name."""
         return {"name": self.name, **self.arguments}
-
-    @property
-    def stopper(self) -> Stopper:
-        """The stopping criteria as one stopper."""
-        return self._stopper
 
     @property
     def local_dir(self) -> str:

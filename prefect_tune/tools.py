@@ -64,37 +64,15 @@ class Tee:
         """The newlines of the first stream."""
         return self.stream1.newlines
 
-    def detach(self) -> None:
-        """Raise: a `Tee` cannot be detached.
-
-        Raises:
-            NotImplementedError: Always.
-        """
-        raise NotImplementedError("A Tee cannot be detached.")
-
     def read(self, *args: Any, **kwargs: Any) -> None:
-        """Raise: a `Tee` cannot be read.
+        """Raise: a `Tee` is for writing, and its streams may be at different positions.
 
         Raises:
             NotImplementedError: Always.
         """
-        raise NotImplementedError("A Tee is for writing.")
+        raise NotImplementedError("A Tee is for writing, has no position and cannot be detached.")
 
-    def readline(self, *args: Any, **kwargs: Any) -> None:
-        """Raise: a `Tee` cannot be read.
-
-        Raises:
-            NotImplementedError: Always.
-        """
-        raise NotImplementedError("A Tee is for writing.")
-
-    def tell(self, *args: Any, **kwargs: Any) -> None:
-        """Raise: the streams of a `Tee` may be at different positions.
-
-        Raises:
-            NotImplementedError: Always.
-        """
-        raise NotImplementedError("A Tee has no position.")
+    readline = tell = detach = read
 
 
 def date_str() -> str:

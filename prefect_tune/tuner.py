@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from prefect_tune.filesystem.parse import parse_location
 from prefect_tune.results import ExperimentAnalysis, ResultGrid
 from prefect_tune.runner import execute
 from prefect_tune.settings import load_settings
+from prefect_tune.tune_run import make_request
 from prefect_tune.tuner_state import (
     TunerState,
     is_restorable,
@@ -170,16 +171,14 @@ class Tuner:
                 "spec", f"got {spec!r:.80}.", "Give an ExperimentSpec, a dict, or a YAML file."
             )
         given = spec.run_arguments()
-        tune = {f.name: given[f.name] for f in fields(TuneConfig) if f.name in given}
-        run = {f.name: given[f.name] for f in fields(RunConfig) if f.name in given}
-        tuner = cls(
-            given["run_or_experiment"],
-            param_space=given["config"],
-            tune_config=TuneConfig(**tune),
-            run_config=RunConfig(**run, failure_config=FailureConfig(given["max_failures"])),
+        request = make_request(given.pop("run_or_experiment"), **given)
+        tuner = cls(request.trainable)
+        tuner._request = replace(
+            request,
+            space_argument="param_space",
+            # The default of `run` differs from that of `Tuner`.
+            run_config=replace(request.run_config, checkpoint_config=None),
         )
-        for name in ("resources_per_trial", "resume", "restore"):
-            setattr(tuner._request, name, given[name])
         return tuner
 
     @staticmethod

@@ -148,10 +148,8 @@ class BacklogFinder:
         before: How many results of each trial came before the replay; loggers have written these.
     """
 
-    def __init__(
-        self, callbacks: Sequence[Callback], before: Mapping[str, int] | None = None
-    ) -> None:
-        self._before = {} if before is None else before
+    def __init__(self, callbacks: Sequence[Callback], before: Mapping[str, int]) -> None:
+        self._before = before
         self._loggers = [
             callback
             for callback in callbacks

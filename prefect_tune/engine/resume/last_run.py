@@ -179,15 +179,11 @@ def report_resumption(setup: ExperimentSetup, coordinator: Coordinator, path: Pa
             total,
             len(trials),
         )
-    for stopper in _members(setup):
-        if isinstance(stopper, TimeoutStopper) and stopper.stop_all():
+    stopper = setup.stopper
+    for member in stopper.stoppers if isinstance(stopper, CombinedStopper) else (stopper,):
+        if isinstance(member, TimeoutStopper) and member.stop_all():
             _logger.warning(
                 "The time budget of %.0f s is used up: the experiment ends at once. Give a larger "
                 "`time_budget_s`; the time that was used counts.",
-                stopper.budget,
+                member.budget,
             )
-
-
-def _members(setup: ExperimentSetup) -> tuple[object, ...]:
-    stopper = setup.stopper
-    return stopper.stoppers if isinstance(stopper, CombinedStopper) else (stopper,)

@@ -163,7 +163,7 @@ class BegunSweep:
 
 
 class RerunRecord(Protocol):
-    """The record of the experiment that one sweep has begun."""
+    """The record of the experiment that one sweep has begun, as `make_setup` reads it."""
 
     def look_up(self, storage: Location, sweep: SweepIdentity) -> BegunSweep | None:
         """Return the sweep that an earlier execution has begun; None if there is none.
@@ -171,14 +171,5 @@ class RerunRecord(Protocol):
         Args:
             storage: The location of experiment directories.
             sweep: The identity of the sweep.
-        """
-        ...
-
-    def record(self, name: str, origin: str) -> None:
-        """Record that the sweep has begun or goes on; call `look_up` first.
-
-        Args:
-            name: Name of the sweep's experiment.
-            origin: Id of the experiment's first run.
         """
         ...

@@ -48,6 +48,7 @@ from prefect_tune.engine.setup.resume_mode import parse_resume, resumed_event
 from prefect_tune.engine.wiring import TrialMaker
 from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.decision import Action
+from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.resources import Resources
 from prefect_tune.schedulers import TrialScheduler
@@ -304,7 +305,8 @@ def _resume(
     run = find_last_run(journal)
     if run is None:
         return None
-    return Resumer(source, [], journal, run, stateful_parts, make_coordinator).resume()
+    setup: Any = SimpleNamespace(source=source, callbacks=[], pickles=OF_THIS_PROCESS)
+    return Resumer(setup, journal, run, stateful_parts, make_coordinator).resume()
 
 
 def _count_writes(disk: Disk, files: SnapshotFiles) -> None:

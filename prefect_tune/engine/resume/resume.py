@@ -5,14 +5,13 @@ from __future__ import annotations
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cloudpickle
 
-from prefect_tune.callback import Callback
 from prefect_tune.coordinator.coordinator import Coordinator
 from prefect_tune.engine.resume.callbacks import BacklogFinder
 from prefect_tune.engine.resume.last_run import (
@@ -31,10 +30,8 @@ from prefect_tune.engine.resume.snapshot import (
 )
 from prefect_tune.engine.setup.experiment_setup import ExperimentSetup
 from prefect_tune.error import TuneError
-from prefect_tune.experiment.pickling.signing import OF_THIS_PROCESS, Pickles
 from prefect_tune.logger.threads import Backlog
 from prefect_tune.search.search_state import SearchState, SearchStates
-from prefect_tune.search.source import TrialSource
 from prefect_tune.storage.checkpoints import CheckpointStore
 from prefect_tune.storage.journal.file import LocalJournal
 from prefect_tune.storage.snapshot_files import SnapshotFiles, SnapshotUnusable
@@ -70,34 +67,28 @@ class Resumer:
     state of the search make it faster, and more exact for a search that is not reproducible.
 
     Args:
-        source: The search, not used yet.
-        callbacks: All callbacks; loggers among them may lack results.
+        setup: The setup of the resumed experiment; its search is not used yet.
         journal: The journal.
         run: The run in the journal to resume.
         stateful_parts: Scheduler and stopper, not used yet.
         make_coordinator: Makes a coordinator without trials.
-        pickles: Decides which pickles may be loaded.
     """
 
     def __init__(
         self,
-        source: TrialSource,
-        callbacks: Sequence[Callback],
+        setup: ExperimentSetup,
         journal: LocalJournal,
         run: RunRecords,
         stateful_parts: StatefulParts,
         make_coordinator: Callable[[], Coordinator],
-        pickles: Pickles = OF_THIS_PROCESS,
     ) -> None:
-        self._source = source
-        self._callbacks = callbacks
+        self._setup = setup
         self._journal = journal
         self._run = run
         self._stateful_parts = stateful_parts
         self._make_coordinator = make_coordinator
-        self._pickles = pickles
-        self._states = SearchStates(journal.path.parent, run.first.origin, pickles)
-        self._files = SnapshotFiles(journal.path.parent, pickles)
+        self._states = SearchStates(journal.path.parent, run.first.origin, setup.pickles)
+        self._files = SnapshotFiles(journal.path.parent, setup.pickles)
         self._unused = _pickled_states(stateful_parts)
 
     def resume(self) -> StartingPoint:
@@ -122,19 +113,20 @@ class Resumer:
                 else f"{type(error).__name__}: {error}",
             )
             self._start_over()
-            start = None
-        if start is not None:
-            return start
+        else:
+            if start is not None:
+                return start
         try:
             return self._without_snapshot(state)
         except _SearchIsAheadOfJournal as error:
             _logger.info("%s All of the search is replayed.", error)
             self._start_over()
+            # What is left is the state from before the first suggestion.
             self._states.delete_latest()
-            return self._without_snapshot(self._load_state(), even_if_search_is_ahead=True)
+            return self._without_snapshot(self._load_state())
 
     def _load_state(self) -> SearchState | None:
-        return self._states.load(getattr(self._source, "state_is_data", False))
+        return self._states.load(getattr(self._setup.source, "state_is_data", False))
 
     def _start_over(self) -> None:
         """Set scheduler, stopper and snapshot files back after a failed try."""
@@ -158,7 +150,7 @@ class Resumer:
         tail = records_after(self._journal, self._run, head)
         coordinator = self._make_coordinator()
         body, stored = restore_snapshot(self._files, head, self._stateful_parts, coordinator)
-        search = SearchReplay(self._source, state, head.suggested, head.told)
+        search = SearchReplay(self._setup.source, state, head.suggested, head.told)
         for command in body.tells:
             search.tell(command)
         for event in body.suggested:
@@ -166,20 +158,16 @@ class Resumer:
         position = Position(head.origin, self._files, constants=body.constants, stored=stored)
         return self._replay(tail, coordinator, search, position)
 
-    def _without_snapshot(
-        self, state: SearchState | None, even_if_search_is_ahead: bool = False
-    ) -> StartingPoint:
+    def _without_snapshot(self, state: SearchState | None) -> StartingPoint:
         """Replay the whole journal.
 
         Raises:
-            _SearchIsAheadOfJournal: Unless `even_if_search_is_ahead`.
+            _SearchIsAheadOfJournal: If the state of the search is.
         """
-        search = SearchReplay(self._source, state)
+        search = SearchReplay(self._setup.source, state)
         records = self._journal.read(self._run.start)
         position = Position(self._run.first.origin, self._files)
-        return self._replay(
-            records, self._make_coordinator(), search, position, even_if_search_is_ahead
-        )
+        return self._replay(records, self._make_coordinator(), search, position)
 
     def _replay(
         self,
@@ -187,12 +175,12 @@ class Resumer:
         coordinator: Coordinator,
         search: SearchReplay,
         position: Position,
-        even_if_search_is_ahead: bool = False,
     ) -> StartingPoint:
         before = {trial.trial_id: trial.results_seen for trial in coordinator.get_trials()}
-        finder = BacklogFinder(self._callbacks, before)
-        replay(records, coordinator, search, finder.add, position.constants, self._pickles)
-        if search.is_ahead_of_journal and not even_if_search_is_ahead:
+        finder = BacklogFinder(self._setup.callbacks, before)
+        pickles = self._setup.pickles
+        replay(records, coordinator, search, finder.add, position.constants, pickles)
+        if search.is_ahead_of_journal:
             raise _SearchIsAheadOfJournal("The newest state of the search is ahead of the journal.")
         finder.drop_unjournaled_results(coordinator.get_trials())
         position.records = self._run.count
@@ -247,16 +235,7 @@ def resume(
         return None
     check_same_experiment(setup, run.first, run.latest, journal.path.parent)
     with _paused_garbage_collector():
-        resumer = Resumer(
-            setup.source,
-            setup.callbacks,
-            journal,
-            run,
-            stateful_parts,
-            make_coordinator,
-            setup.pickles,
-        )
-        start = resumer.resume()
+        start = Resumer(setup, journal, run, stateful_parts, make_coordinator).resume()
     for trial in start.coordinator.get_live_trials():
         # A resume may change the resources of trials: they do not affect results.
         trial.resources = setup.resources_for(trial.config)

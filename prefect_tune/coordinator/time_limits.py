@@ -9,11 +9,10 @@ from prefect_tune.coordinator.commands import Kill
 from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.events import AttemptEnded, Fate, Outcome
 from prefect_tune.coordinator.table import LiveTrial
-from prefect_tune.experiment.attempt import AttemptError
+from prefect_tune.experiment.attempt import AttemptError, AttemptKey
 
 #: Kind of the error of a trial that reported nothing within its time limit.
 TIMEOUT = "timeout"
-_Key = tuple[str, int]
 
 
 class TimeLimits:
@@ -33,7 +32,7 @@ class TimeLimits:
     def __init__(self, core: Core) -> None:
         self._core = core
         # When `check` first saw that an attempt had been told to stop; never, once it was killed.
-        self._told_to_stop_at: dict[_Key, float] = {}
+        self._told_to_stop_at: dict[AttemptKey, float] = {}
         self._has_warned = False
 
     def check(self) -> None:
@@ -41,9 +40,9 @@ class TimeLimits:
         core = self._core
         if core.replaying or core.interrupted:
             return
-        running: set[_Key] = set()
+        running: set[AttemptKey] = set()
         for live in core.table.running_trials():
-            key = (live.trial.trial_id, live.trial.attempt)
+            key = AttemptKey(live.trial.trial_id, live.trial.attempt)
             if live.slot is not None:
                 running.add(key)
                 self._check_trial(live, key)
@@ -63,7 +62,7 @@ class TimeLimits:
         error = AttemptError(TIMEOUT, _no_result_text(live))
         return replace(event, outcome=Outcome.FAILED, error=error, fate=Fate.FAILED)
 
-    def _check_trial(self, live: LiveTrial, key: _Key) -> None:
+    def _check_trial(self, live: LiveTrial, key: AttemptKey) -> None:
         limit = self._core.options.trial_time_limit_s
         if live.stop_reason:
             self._force_end_if_late(live, key)
@@ -82,7 +81,7 @@ class TimeLimits:
             else:
                 self._end(live, key, _no_result_text(live), Outcome.FAILED)
 
-    def _force_end_if_late(self, live: LiveTrial, key: _Key) -> None:
+    def _force_end_if_late(self, live: LiveTrial, key: AttemptKey) -> None:
         core = self._core
         seconds = core.now - self._told_to_stop_at.setdefault(key, core.now)
         patience = core.options.cleanup_s if live.completed else core.options.stop_patience_s
@@ -96,7 +95,7 @@ class TimeLimits:
             self._end(live, key, live.stop_reason)
 
     def _end(
-        self, live: LiveTrial, key: _Key, reason: str, counts_as: Outcome | None = None
+        self, live: LiveTrial, key: AttemptKey, reason: str, counts_as: Outcome | None = None
     ) -> None:
         self._told_to_stop_at[key] = math.inf
         if live.slot is not None:

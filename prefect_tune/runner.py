@@ -86,7 +86,7 @@ def execute(request: ExperimentRequest) -> FinishedRun:
     server = _boot_server() if setup.orchestrate else None
     with ExitStack() as exit_stack:
         try:
-            experiment = _prepare(setup, request, rerun_record, exit_stack)
+            experiment = _prepare(setup, rerun_record, exit_stack)
         except BaseException:
             # The experiment has not begun: the user may give the same objects in another call.
             setup.initial_states.restore()
@@ -143,10 +143,7 @@ def _with_earlier_results(request: ExperimentRequest) -> ExperimentRequest:
 
 
 def _prepare(
-    setup: ExperimentSetup,
-    request: ExperimentRequest,
-    rerun_record: StoredRerunRecord | None,
-    exit_stack: ExitStack,
+    setup: ExperimentSetup, rerun_record: StoredRerunRecord | None, exit_stack: ExitStack
 ) -> RunningExperiment:
     """Open the experiment on its cluster; `exit_stack` closes both."""
     # Imported here so that a wrong argument is reported before Dask has been loaded.
@@ -157,6 +154,7 @@ def _prepare(
         setup = setup.for_debugging()
     if not is_output_shown():
         setup = setup.without_output()
+    request = setup.request
     if setup.run.isolation == "process" and isinstance(request.param_space, Mapping):
         check_sendable(request.param_space, request.space_argument)
         if heavy := large_values(request.param_space):
@@ -177,7 +175,7 @@ def _prepare(
     experiment = make() if rerun_record is None else rerun_record.when_free(make)
     exit_stack.callback(experiment.close)
     if not setup.resume:
-        _write_arguments(experiment, request)
+        _write_arguments(experiment)
     if rerun_record is not None:
         rerun_record.record(setup.name, setup.origin or setup.experiment_id)
     experiment.open()
@@ -186,9 +184,9 @@ def _prepare(
     return experiment
 
 
-def _write_arguments(experiment: RunningExperiment, request: ExperimentRequest) -> None:
+def _write_arguments(experiment: RunningExperiment) -> None:
     """Write the files that `Tuner.restore` reads, or remove those of an earlier run."""
-    directory, trainable = experiment.directory, experiment.setup.trainable
+    request, trainable = experiment.setup.request, experiment.setup.trainable
     small = request.saved is not None and trainable.size <= _LARGEST_TRAINABLE
     for name, data in (
         (TUNER_FILE, request.saved),
@@ -198,7 +196,7 @@ def _write_arguments(experiment: RunningExperiment, request: ExperimentRequest) 
         signed = data and encrypt_if_secret(
             pickles, pickles.with_signature(name, data), is_secret=is_secret
         )
-        directory.write(name, signed)
+        experiment.directory.write(name, signed)
 
 
 def _make_rerun_record(

@@ -197,7 +197,7 @@ class RunningExperiment:
                 parts,
                 warn_pending_s=setup.settings.warn_insufficient_resources_s,
                 warn_slow_s=setup.settings.warn_threshold_s,
-                resource_help=setup.resource_help,
+                resource_help=getattr(setup.request.trainable, "resource_help", None),
             )
             parts.feed.start()
             failed: BaseException | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -142,7 +143,7 @@ def experiment_env(
         storage_timeout_s=setup.places.timeout_s,
         sync_to_driver=setup.sync_to_driver,
         sync_period_s=setup.places.period_s,
-        reuse_processes=setup.reuse_processes,
+        reuse_processes=bool(setup.tune.reuse_actors) and inspect.isclass(setup.request.trainable),
         export_formats=setup.export_formats,
         output_files=OutputFiles.parse(setup.run.log_to_file),
         follow_output=setup.shows_output or setup.keeps_output_in_prefect,

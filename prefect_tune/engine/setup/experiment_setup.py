@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prefect_tune.callback import Callback
 from prefect_tune.config import CheckpointConfig, FailureConfig, ResumeConfig, RunConfig, TuneConfig
+from prefect_tune.engine.setup.digests import code_digest, space_texts
 from prefect_tune.engine.setup.initial_states import InitialStates
+from prefect_tune.engine.setup.request import ExperimentRequest
 from prefect_tune.engine.setup.start_checkpoint import RestoreFrom
 from prefect_tune.experiment.checkpoints import CheckpointRules
 from prefect_tune.experiment.pickling.signing import Pickles
@@ -26,6 +27,7 @@ from prefect_tune.storage.journal.header import JournalHeader
 from prefect_tune.storage.storage_plan import StoragePlan
 from prefect_tune.trainable.shipping.packing import TrainableSource
 from prefect_tune.trainable.tracked_checkpoint import open_tracked
+from prefect_tune.trainable.wrappers import requested_resources
 from prefect_tune.validation import seconds_from
 
 
@@ -34,6 +36,7 @@ class ExperimentSetup:
     """A validated experiment.
 
     Attributes:
+        request: What the user asked for; in place of a registered name it has the trainable itself.
         experiment_id: Unique id of this run.
         name: Name of the experiment and its directory.
         named: False if the name was generated, and may still change to one that is free.
@@ -46,15 +49,10 @@ class ExperimentSetup:
         mode: ``min`` or ``max``; None if none is given.
         checked_metrics: Metrics that must be in every result.
         resources: Resources of each trial; None if they depend on its configuration.
-        resources_for: Returns the resources of a trial with a given configuration.
         callbacks: The user's callbacks and the loggers.
         failure: What happens when trials fail.
-        tune: The user's `TuneConfig`.
-        run: The user's `RunConfig`.
         settings: The settings in force.
         pickles: Signs pickles that are written, and decides which pickles may be loaded.
-        code: Digest of the trainable's source, "" if unknown.
-        space_texts: The parameters of the search space as text, by path.
         stop_text: The stopping criteria as text.
         initial_states: The states of scheduler, searcher and stoppers before their use.
         restore: The checkpoint that trials start from; None starts them afresh.
@@ -64,10 +62,9 @@ class ExperimentSetup:
         checkpoint_rules: When class trainables write checkpoints by themselves.
         checkpoints: Which checkpoints are retained.
         export_formats: In which formats trials export their models at their end.
-        reuse_processes: Whether a trial process runs one trial after the other.
-        resource_help: The trainable's advice on a configuration whose trials wait for resources.
     """
 
+    request: ExperimentRequest
     experiment_id: str
     name: str
     named: bool
@@ -80,15 +77,10 @@ class ExperimentSetup:
     mode: str | None
     checked_metrics: tuple[str, ...]
     resources: Resources | None
-    resources_for: Callable[[dict[str, Any]], Resources]
     callbacks: list[Callback]
     failure: FailureConfig
-    tune: TuneConfig
-    run: RunConfig
     settings: TuneSettings
     pickles: Pickles
-    code: str = ""
-    space_texts: dict[str, str] = field(default_factory=dict)
     stop_text: str = ""
     initial_states: InitialStates = field(default_factory=InitialStates)
     restore: RestoreFrom | None = None
@@ -98,8 +90,22 @@ class ExperimentSetup:
     checkpoint_rules: CheckpointRules = field(default_factory=CheckpointRules)
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     export_formats: tuple[str, ...] = ()
-    reuse_processes: bool = False
-    resource_help: Callable[[dict[str, Any]], str] | None = None
+
+    @property
+    def tune(self) -> TuneConfig:
+        """How the search space is searched."""
+        return self.request.tune_config
+
+    @property
+    def run(self) -> RunConfig:
+        """How the experiment runs and where its results go."""
+        return self.request.run_config
+
+    def resources_for(self, config: dict[str, Any]) -> Resources:
+        """Return the resources of a trial with a given configuration."""
+        if self.resources is not None:
+            return self.resources
+        return Resources.parse(requested_resources(self.request.trainable)(config))
 
     @property
     def root(self) -> str:
@@ -108,16 +114,21 @@ class ExperimentSetup:
 
     def for_debugging(self) -> ExperimentSetup:
         """Return a copy that runs trials one by one in this process, for a debugger."""
-        run = replace(self.run, isolation="thread")
-        if run.progress_reporter is None and run.verbose != 0:
-            run.progress_reporter = DebuggingReporter(run.verbose or 2)
-        return replace(self, run=run, one_by_one=True)
+        shown = self.run.progress_reporter
+        if shown is None and self.run.verbose != 0:
+            shown = DebuggingReporter(self.run.verbose or 2)
+        changed = self._with_run(isolation="thread", progress_reporter=shown)
+        return replace(changed, one_by_one=True)
 
     def without_output(self) -> ExperimentSetup:
         """Return a copy that keeps trials' output off the console, unless the user asked for it."""
         if self.run.log_to_driver is not None:
             return self
-        return replace(self, run=replace(self.run, log_to_driver=False))
+        return self._with_run(log_to_driver=False)
+
+    def _with_run(self, **changes: Any) -> ExperimentSetup:
+        run = replace(self.run, **changes)
+        return replace(self, request=replace(self.request, run_config=run))
 
     def header(self, time: float, origin: str) -> JournalHeader:
         """Return the journal's header for this run.
@@ -133,11 +144,11 @@ class ExperimentSetup:
             name=self.name,
             time=time,
             trainable=self.trainable.name,
-            code=self.code,
+            code=code_digest(self.request.trainable),
             search=_search_name(self.source),
             scheduler=type(self.scheduler).__name__,
             arguments={"metric": metric, "mode": mode, "seed": self.tune.seed},
-            space=self.space_texts,
+            space=space_texts(self.request.param_space),
             stop=self.stop_text,
         )
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 
 from prefect_tune.config import CheckpointConfig, FailureConfig
-from prefect_tune.engine.setup.digests import code_digest, space_texts, stable_text
+from prefect_tune.engine.setup.digests import stable_text
 from prefect_tune.engine.setup.experiment_setup import ExperimentSetup
 from prefect_tune.engine.setup.initial_states import InitialStates, stoppers_in
 from prefect_tune.engine.setup.parts import (
@@ -20,7 +19,6 @@ from prefect_tune.engine.setup.parts import (
     metrics_of,
     mode_of,
     parse_resources,
-    resources_for,
     trials_to_resume,
 )
 from prefect_tune.engine.setup.request import ExperimentRequest, RerunRecord, identify
@@ -87,6 +85,7 @@ def _make_setup(
         space = space.to_dict()
     if isinstance(space, Mapping):
         check_nesting(space, request.space_argument)
+    request = replace(request, param_space=space)
     resources = parse_resources(request)
     undated = registered is not None or settings.disable_dated_subdir
     folders, name = experiment_name(run.name, trainable.name, undated)
@@ -127,6 +126,7 @@ def _make_setup(
     metrics = metrics_of(tune.metric, scheduler, tune.search_alg)
     checkpoints = run.checkpoint_config or CheckpointConfig()
     return ExperimentSetup(
+        request=request,
         experiment_id=uuid.uuid4().hex,
         name=name,
         named=named,
@@ -139,15 +139,10 @@ def _make_setup(
         mode=mode_of(tune.mode, scheduler, tune.search_alg),
         checked_metrics=() if settings.disable_strict_metric_checking else metrics,
         resources=resources,
-        resources_for=resources_for(request.trainable, resources),
         callbacks=make_callbacks(run.callbacks, settings, space),
         failure=run.failure_config or FailureConfig(),
-        tune=tune,
-        run=run,
         settings=settings,
         pickles=own_pickles(settings.signing_key, settings.trust_pickles),
-        code=code_digest(request.trainable),
-        space_texts=space_texts(space),
         stop_text=stable_text(run.stop),
         initial_states=initial_states,
         restore=parse_restore(request.restore),
@@ -161,6 +156,4 @@ def _make_setup(
             request.export_formats,
             allow_others=has_own_formats(request.trainable),
         ),
-        reuse_processes=bool(tune.reuse_actors) and inspect.isclass(request.trainable),
-        resource_help=getattr(request.trainable, "resource_help", None),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from prefect_tune.callback import Callback, callbacks_of_environment
@@ -101,16 +101,6 @@ def parse_resources(request: ExperimentRequest) -> Resources | None:
             "Give them in one place only.",
         )
     return None if callable(own) else Resources.parse(own)
-
-
-def resources_for(
-    trainable: object, resources: Resources | None
-) -> Callable[[dict[str, Any]], Resources]:
-    """Return a function that returns the resources of a trial with a given configuration."""
-    if resources is not None:
-        return lambda config: resources
-    own = requested_resources(trainable)
-    return lambda config: Resources.parse(own(config))
 
 
 def trials_to_resume(

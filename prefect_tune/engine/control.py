@@ -17,6 +17,7 @@ from prefect_tune.coordinator.events import Control, ControlReceived
 from prefect_tune.error import InvalidArgument, StorageError, TuneError
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.store import open_store
+from prefect_tune.stopper import make_stopper
 from prefect_tune.storage.control_requests import (
     ANSWER,
     ANSWER_S,
@@ -170,7 +171,9 @@ def _check_values(values: dict[str, float]) -> dict[str, float]:
         elif name == TIME_LEFT:
             if not value > 0:
                 raise InvalidArgument(name, f"got {value!r}.", "It is more than 0.")
-        elif not name.startswith(STOP) or name == STOP:
+        elif name.startswith(STOP) and name != STOP:
+            make_stopper({name.removeprefix(STOP): value})  # raises if it is no threshold
+        else:
             raise InvalidArgument(
                 "set",
                 f"there is no {name!r}.",

@@ -253,6 +253,7 @@ def test_what_cannot_be_done_says_why(running: Start, tmp_path: Path, capsys: An
         ({"max_concurrent": float("inf")}, "max_concurrent"),
         ({"time_left_s": -1}, "time_left_s"),
         ({"lr": 1}, "no 'lr'"),
+        ({"stop:loss": float("nan")}, "threshold of 'loss' is nan"),
     ):
         with pytest.raises(TuneError, match=message):
             send(Location(str(sweep.directory)), ControlRequest("set", values=values))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from difflib import get_close_matches
 
 from prefect_tune.coordinator.commands import DeleteCheckpoint
 from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.events import CheckpointsDropped
 from prefect_tune.coordinator.table import LiveTrial
+from prefect_tune.error import did_you_mean
 from prefect_tune.experiment.trial import AUTO_FILLED, Trial
 from prefect_tune.nested import flatten
 
@@ -61,8 +61,7 @@ class CheckpointRetention:
     def _missing_score_text(self, trial: Trial) -> str:
         name = str(self._core.options.retention.attribute)
         reported = [key for key in flatten(trial.last_result) if key not in AUTO_FILLED]
-        meant = get_close_matches(name, reported, n=1)
-        hint = f"Did you mean {meant[0]!r}?" if meant else f"Reported are {sorted(reported)}."
+        hint = did_you_mean(name, reported) or f"Reported are {sorted(reported)}."
         return (
             f"`checkpoint_score_attribute`: no checkpoint of {trial} has the metric {name!r}, so "
             f"none is the best, and all are kept until one has it. {hint}"

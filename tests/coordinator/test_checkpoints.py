@@ -441,6 +441,6 @@ def test_a_score_that_no_checkpoint_has_deletes_none_and_is_warned_about_once():
     assert not world.of(DeleteCheckpoint)
     (warning,) = world.of(Warn)
     assert "'valid_loss'" in warning.message
-    assert "Did you mean 'val_loss'?" in warning.message
+    assert "Did you mean `val_loss`?" in warning.message
     world.train("t1", 4, valid_loss=2.0)
     assert len(world.of(DeleteCheckpoint)) == 3

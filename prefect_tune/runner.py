@@ -8,9 +8,8 @@ import copy
 import functools
 import logging
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -372,16 +371,10 @@ def _run_concurrently(calls: Sequence[Callable[[], _T]]) -> list[_T | Experiment
 
 def _call_in_thread(call: Callable[[], _T], name: str) -> Future[_T]:
     """Call a function in a thread of its own."""
-    called: Future[_T] = Future()
-
-    def run() -> None:
-        try:
-            called.set_result(call())
-        except BaseException as error:
-            called.set_exception(error)
-
+    pool = ThreadPoolExecutor(1, name)
     # With a copy of the context, all sweeps have the surrounding flow run as parent.
-    threading.Thread(target=contextvars.copy_context().run, args=(run,), name=name).start()
+    called = pool.submit(contextvars.copy_context().run, call)
+    pool.shutdown(wait=False)
     return called
 
 

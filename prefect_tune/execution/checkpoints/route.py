@@ -33,7 +33,7 @@ class LocalCopies:
         self._copies: dict[str, _Copy] = {}  # oldest first
         self._users: Counter[str] = Counter()
         self._deleting: set[asyncio.Task[None]] = set()
-        self._over: set[str] = set()
+        self._ended_trials: set[str] = set()
 
     def add(self, path: str, directory: Path, *, stored: bool = True) -> None:
         """Add a copy as the newest one of its trial.
@@ -65,7 +65,7 @@ class LocalCopies:
 
     def drop(self, trial_dir: str) -> None:
         """Delete the copies of a trial that has ended, except for those whose upload failed."""
-        self._over.add(trial_dir)
+        self._ended_trials.add(trial_dir)
         self._delete_unneeded(trial_dir)
 
     async def close(self) -> None:
@@ -75,7 +75,7 @@ class LocalCopies:
 
     def _delete_unneeded(self, trial_dir: str) -> None:
         paths = [path for path in self._copies if posixpath.dirname(path) == trial_dir]
-        if trial_dir in self._over:
+        if trial_dir in self._ended_trials:
             unneeded = [path for path in paths if self._copies[path].stored]
         else:
             unneeded = paths[:-COPIES_PER_TRIAL]

@@ -61,7 +61,7 @@ class TransferClient:
         self._on_outage = on_outage
         self._process: _Process | None = None
         #: The process that has reported an outage of storage.
-        self._away: _Process | None = None
+        self._outage_reporter: _Process | None = None
         # Separate limits, so that a starting trial does not wait for uploads of others.
         self._room = {
             kind: asyncio.Semaphore(_MAX_PARALLEL)
@@ -128,7 +128,7 @@ class TransferClient:
             try:
                 async with asyncio.timeout(transfer.timeout_s + _SLACK_S):
                     await process.request(message, transfer)
-                if self._away not in (None, process):
+                if self._outage_reporter not in (None, process):
                     self._tell_outage("")  # the process that reported the outage is gone
                 return
             except HelperGone as error:
@@ -150,7 +150,7 @@ class TransferClient:
         )
 
     def _tell_outage(self, problem: str) -> None:
-        self._away = self._process if problem else None
+        self._outage_reporter = self._process if problem else None
         self._on_outage(problem)
 
     def _live_process(self) -> _Process:

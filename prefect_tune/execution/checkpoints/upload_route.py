@@ -107,7 +107,7 @@ class Downloads:
         # On the experiment's disk, in a folder of this agent alone.
         self._area = directory / FETCHED / f"{os.getpid()}-{secrets.token_hex(4)}"
         self._transfers = transfers
-        self._under_way: dict[str, asyncio.Task[Path]] = {}
+        self._running: dict[str, asyncio.Task[Path]] = {}
 
     async def download(self, location: Location, path: str, sibling: Path | None = None) -> Path:
         """Download a checkpoint, which stays until its directory is deleted or `close` is called.
@@ -127,21 +127,21 @@ class Downloads:
         url = str(location / path)
 
         def on_done(task: asyncio.Task[Path]) -> None:
-            del self._under_way[url]
+            del self._running[url]
             if not task.cancelled():
                 task.exception()  # marks it as retrieved: all callers may have been cancelled
 
-        task = self._under_way.get(url)
+        task = self._running.get(url)
         if task is None:
             task = asyncio.create_task(self._download(location, path, sibling))
-            self._under_way[url] = task
+            self._running[url] = task
             task.add_done_callback(on_done)
         # The caller may be cancelled while others still wait for the checkpoint.
         return await asyncio.shield(task)
 
     async def close(self) -> None:
         """Cancel running downloads and delete all downloaded checkpoints."""
-        for task in self._under_way.values():
+        for task in self._running.values():
             task.cancel()
         await asyncio.to_thread(remove_tree, self._area)
         with contextlib.suppress(OSError):  # other agents use the folder, or it does not exist

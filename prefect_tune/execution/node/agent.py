@@ -63,11 +63,17 @@ class TrialAgent:
         devices = made_up_devices() if declared and not visible else visible
         own = self._claims.claim(devices, declared)
         self._gpus = GpuAllocator(tuple(device.id for device in own))
-        self._visible_gpus = len(visible)
-        self._others_gpus = len(visible) - len(own) if len(own) < declared else 0
         self._real_gpus = {device.id: device.gpu for device in own if device.gpu is not None}
         memory = worker.memory_manager.memory_limit or MEMORY_LIMIT
         self._offers = {MEMORY: float(memory), **model_label(own)}
+        #: What `open` tells of this node for all experiments.
+        self._description = {
+            "devices": self._gpus.devices,
+            "visible_gpus": len(visible),
+            "others_gpus": len(visible) - len(own) if len(own) < declared else 0,
+            "offers": self._offers,
+            "hostname": socket.gethostname(),
+        }
         self._handlers: dict[str, Callable[..., Any]] = {
             requests.OPEN: self.open,
             requests.COLLECT: self._for_open(_collect),
@@ -178,11 +184,7 @@ class TrialAgent:
             earlier.close()
         self._experiments[loaded.experiment_id] = experiment
         return {
-            "devices": self._gpus.devices,
-            "visible_gpus": self._visible_gpus,
-            "others_gpus": self._others_gpus,
-            "offers": self._offers,
-            "hostname": socket.gethostname(),
+            **self._description,
             "places": import_places(),
             "shared": experiment.checkpoints.files is None,
             "load": (experiment.load.reported.held, experiment.load.reported.obstacle),

@@ -76,7 +76,7 @@ class OutputTail:
     def unwatch(self, key: AttemptKey) -> None:
         """Report an attempt's last output, and stop following it."""
         for stream in [stream for stream in self._streams.values() if key in stream.users]:
-            self._look(stream, last=True)
+            self._report_new(stream, last=True)
             stream.users.discard(key)
             if not stream.users:
                 del self._streams[stream.path]
@@ -90,16 +90,17 @@ class OutputTail:
 
     def _schedule(self) -> None:
         if self._timer is None and self._streams:
-            self._timer = asyncio.get_running_loop().call_later(_PERIOD_S, self._look_at_all)
+            self._timer = asyncio.get_running_loop().call_later(_PERIOD_S, self._report_all)
 
-    def _look_at_all(self) -> None:
+    def _report_all(self) -> None:
         self._timer = None
         self._room = _NODE_BYTES
         for stream in list(self._streams.values()):
-            self._look(stream)
+            self._report_new(stream)
         self._schedule()
 
-    def _look(self, stream: _Stream, last: bool = False) -> None:
+    def _report_new(self, stream: _Stream, last: bool = False) -> None:
+        """Report the new output in a file, in whole lines where they are short enough."""
         size = _size(stream.path)
         if size < stream.position:  # the file was truncated
             stream.position = size

@@ -41,7 +41,7 @@ _PARENT_CHECK_MS = 2000
 _ORPHANS_MS = 50
 #: Modules that nearly every trial imports when it first uses another one. That of torch comes with
 #: the first optimizer, and takes two seconds of CPU time.
-_FOLLOWS = {"torch": "torch._dynamo"}
+_LAZY_IMPORTS = {"torch": "torch._dynamo"}
 _SPAWN = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[5]); "
     "from prefect_tune.execution.trial.process import main_spawned; "
@@ -203,11 +203,11 @@ class Zygote:
 
 def _import_lazy_modules() -> None:
     """Import modules that loaded libraries would import at their first use, in each trial anew."""
-    for module, follows in _FOLLOWS.items():
+    for module, lazy in _LAZY_IMPORTS.items():
         if module in sys.modules:
             # Trials that need it get the error.
             with contextlib.suppress(Exception):
-                importlib.import_module(follows)
+                importlib.import_module(lazy)
 
 
 def _file_with(value: object) -> IO[bytes]:

@@ -63,7 +63,7 @@ class Session:
         #: True if the decision about the newest result requests a checkpoint.
         self.is_save_wanted = False
         self._sending = False
-        self._lost = False
+        self._agent_lost = False
         self._style: str | None = None
         # Re-entrant: `terminate` is called from a signal handler, maybe in the middle of a report.
         self._lock = threading.RLock()
@@ -217,7 +217,7 @@ class Session:
         """
         with self._lock:
             self._wait_for_room()
-            if self._lost:
+            if self._agent_lost:
                 return
             self._announce_newest()
             draft = self._drafts.open()
@@ -411,7 +411,7 @@ class Session:
 
     def _mark_agent_lost(self) -> None:
         # The agent is gone, so no report can be delivered any more.
-        self._lost = True
+        self._agent_lost = True
         self.ending = TrialStopped
 
     def _wait_for_decision(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from prefect_tune.callback import Callback
 from prefect_tune.logger.csv import CSVLoggerCallback
@@ -13,7 +14,6 @@ from prefect_tune.logger.legacy import replaced_loggers
 from prefect_tune.logger.tensorboardx import TBXLoggerCallback, tensorboardx_missing
 
 log = logging.getLogger(__name__)
-_warned = False
 
 
 def default_loggers(
@@ -44,11 +44,9 @@ def default_loggers(
     return complete
 
 
+@cache
 def _warn_once() -> None:
-    global _warned
-    if not _warned:
-        _warned = True
-        log.warning(
-            "No TensorBoard logs: tensorboardX is not installed "
-            "(pip install 'prefect-tune[tensorboard]')."
-        )
+    log.warning(
+        "No TensorBoard logs: tensorboardX is not installed "
+        "(pip install 'prefect-tune[tensorboard]')."
+    )

@@ -51,7 +51,7 @@ def test_without_tensorboardx_one_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(defaults, "tensorboardx_missing", lambda: True)
-    monkeypatch.setattr(defaults, "_warned", False)
+    defaults._warn_once.cache_clear()
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             assert kinds(default_loggers([], {})) == [CSVLoggerCallback, JsonLoggerCallback]

@@ -18,7 +18,6 @@ from prefect_tune.error import (
     TuneError,
 )
 
-_NEEDED = {"sklearn": "scikit-learn"}
 _LARGEST_SEED = 2**32 - 1
 _ADDRESS_SCHEMES = ("tcp", "tls", "ucx", "ws", "wss", "inproc")
 
@@ -29,7 +28,7 @@ _OPTION_OF_ARGUMENT = {
     "cluster": "--cluster",
     "resources_per_trial": "--cpus-per-trial",
     "seed": "--seed",
-    "search": "--search",
+    "search_alg": "--search",
 }
 _OPTION_OF_ERROR: tuple[tuple[type[TuneError], str], ...] = (
     (InsufficientResources, "--cpus-per-trial"),
@@ -98,11 +97,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the quickstart."""
-    missing = [name for module, name in _NEEDED.items() if not importlib.util.find_spec(module)]
-    if missing:
-        raise TuneError(
-            f"the quickstart needs {' and '.join(missing)}: pip install 'prefect-tune[quickstart]'"
-        )
+    if not importlib.util.find_spec("sklearn"):
+        raise TuneError("the quickstart needs scikit-learn: pip install 'prefect-tune[quickstart]'")
     from prefect_tune.cli.quickstart import sweep
 
     try:

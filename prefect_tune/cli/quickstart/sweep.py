@@ -12,7 +12,7 @@ from rich.console import Console
 import prefect_tune as tune
 from prefect_tune.cli.quickstart.model import load_data, refit, train_digits
 from prefect_tune.cli.quickstart.summary import Effort, Outcome, print_introduction, print_summary
-from prefect_tune.error import ExperimentInterrupted, InvalidArgument, TuneError
+from prefect_tune.error import ExperimentInterrupted, TuneError
 from prefect_tune.schedulers import ASHAScheduler
 
 if TYPE_CHECKING:
@@ -76,39 +76,22 @@ def scheduler(epochs: int) -> ASHAScheduler:
     )
 
 
-def searcher(search: str, seed: int) -> Any:
-    """Return the searcher for the option ``--search``.
-
-    Raises:
-        InvalidArgument: If Optuna is asked for but not installed.
-    """
-    installed = importlib.util.find_spec("optuna") is not None
-    if search == "optuna" and not installed:
-        raise InvalidArgument(
-            "search", "Optuna is not installed.", "Run `pip install optuna`, or choose random."
-        )
-    if search == "random" or not installed:
-        from prefect_tune.search import BasicVariantGenerator
-
-        return BasicVariantGenerator(random_state=seed)
-    from prefect_tune.search.optuna import OptunaSearch
-
-    return OptunaSearch(seed=seed)
-
-
 def run_sweep(options: SweepOptions) -> ExperimentAnalysis:
     """Run the sweep and return its trials.
 
     Raises:
         prefect_tune.TuneError: If the options cannot work; no network is trained then.
     """
+    search = options.search
+    if search == "auto":
+        search = "optuna" if importlib.util.find_spec("optuna") else "random"
     return tune.run(
         train_digits,
         config={**search_space(), "epochs": options.epochs, "seed": options.seed},
         metric=METRIC,
         mode=MODE,
         num_samples=options.trials,
-        search_alg=searcher(options.search, options.seed),
+        search_alg=search,
         scheduler=scheduler(options.epochs),
         resources_per_trial={"cpu": options.cpus_per_trial},
         storage_path=options.storage,

@@ -91,7 +91,7 @@ def run_sweep(options: SweepOptions) -> ExperimentAnalysis:
         metric=METRIC,
         mode=MODE,
         num_samples=options.trials,
-        search_alg=search,
+        search_alg=tune.create_searcher(search),
         scheduler=scheduler(options.epochs),
         resources_per_trial={"cpu": options.cpus_per_trial},
         storage_path=options.storage,

@@ -19,10 +19,10 @@ from prefect_tune.filesystem.parse import parse_location
 from prefect_tune.results.download import copy_results
 from prefect_tune.results.find_checkpoints import (
     BY_AGE,
-    best_checkpoint,
+    best_index,
     checkpoint_value,
     find_trial,
-    newest_checkpoint,
+    last_checkpoint,
 )
 from prefect_tune.results.frames import (
     ByTrial,
@@ -323,10 +323,11 @@ class ExperimentAnalysis:
         """
         trial = find_trial(self.trials, trial)
         metric, mode = self._metric_and_mode(metric, mode)
-        found = best_checkpoint(trial.checkpoints, metric, mode)
-        if found is None:
+        saved = trial.checkpoints
+        best = best_index((checkpoint_value(checkpoint, metric) for checkpoint in saved), mode)
+        if best is None:
             log.warning("%s has no checkpoint with a value of the metric %r.", trial, metric)
-        return None if found is None else open_checkpoint(found, self._root_of(trial))
+        return None if best is None else open_checkpoint(saved[best], self._root_of(trial))
 
     def get_last_checkpoint(
         self,
@@ -350,7 +351,7 @@ class ExperimentAnalysis:
         chosen = (
             self.get_best_trial(metric, mode) if trial is None else find_trial(self.trials, trial)
         )
-        found = None if chosen is None else newest_checkpoint(chosen)
+        found = None if chosen is None else last_checkpoint(chosen)
         if chosen is None or found is None:
             return None
         return open_checkpoint(found, self._root_of(chosen))

@@ -36,23 +36,12 @@ def find_trial(trials: Sequence[Trial], name: Trial | str | os.PathLike[str]) ->
     )
 
 
-def newest_checkpoint(trial: Trial) -> TrialCheckpoint | None:
-    """Return the newest checkpoint of a trial, None if it has none."""
-    return trial.checkpoints[-1] if trial.checkpoints else None
+def last_checkpoint(trial: Trial) -> TrialCheckpoint | None:
+    """Return the checkpoint that a trial has written last, None if it has none.
 
-
-def best_checkpoint(
-    saved: Sequence[TrialCheckpoint], metric: str, mode: str
-) -> TrialCheckpoint | None:
-    """Return the checkpoint with the best value of a metric; None if no checkpoint has one.
-
-    Args:
-        saved: Checkpoints of one trial.
-        metric: Name of the metric, nested ones with ``/``.
-        mode: ``min`` or ``max``.
+    Unlike `Trial.newest_checkpoint` this may be one that no attempt can start from.
     """
-    best = best_index([checkpoint_value(checkpoint, metric) for checkpoint in saved], mode)
-    return None if best is None else saved[best]
+    return trial.checkpoints[-1] if trial.checkpoints else None
 
 
 def best_index(values: Iterable[float | None], mode: str) -> int | None:

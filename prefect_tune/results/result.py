@@ -17,7 +17,7 @@ from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.parse import parse_location
 from prefect_tune.nested import flatten
 from prefect_tune.result import AUTO_RESULT_KEYS
-from prefect_tune.results.find_checkpoints import best_index, newest_checkpoint
+from prefect_tune.results.find_checkpoints import best_index, last_checkpoint
 from prefect_tune.results.frames import read_frame
 from prefect_tune.results.read_trials import load_trial
 from prefect_tune.text import in_words
@@ -64,7 +64,7 @@ class Result:
             trial: The trial.
             root: The location that checkpoint paths are relative to.
         """
-        last = newest_checkpoint(trial)
+        last = last_checkpoint(trial)
         return cls(
             checkpoint=None if last is None else open_checkpoint(last, root),
             best_checkpoints=[(open_checkpoint(c, root), c.metrics) for c in trial.checkpoints],

@@ -36,9 +36,10 @@ from prefect_tune.storage.deletions import Deletions
 from prefect_tune.storage.fetch import begin_run, fetch_experiment
 from prefect_tune.storage.journal.file import JOURNAL_FILE, LocalJournal
 from prefect_tune.storage.journal.segments import Continuation
-from prefect_tune.storage.journal.shipper import Shipment, Shipper
+from prefect_tune.storage.journal.shipper import Shipment
+from prefect_tune.storage.journal.uploader import Upload, Uploader
 from prefect_tune.storage.lease import Holder, Lease
-from prefect_tune.storage.mirror import ChangedFiles, Mirror, Upload
+from prefect_tune.storage.mirror import ChangedFiles
 from prefect_tune.storage.storage_plan import StoragePlan
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ _OPENING = replace(FOREGROUND, total_s=1800.0)
 # The callers of these repeat them later.
 _SHIPPING = Limits(request_s=20.0, outage_s=5.0)
 _LEASING = Limits(request_s=10.0, outage_s=10.0)
+_SHIP_EVERY_S, _SHIP_AGAIN_S = 1.0, 5.0
+_MIRROR_FIRST_S = 2.0
 _JOURNAL_FIRST_S = 15.0
 _DELETING_IDLE_S = 10.0
 
@@ -86,8 +89,8 @@ class ExperimentStorage:
         self._store: Store | None = None
         self._lease: Lease | None = None
         self._continuation: Continuation | None = None
-        self._shipper: Shipper | None = None
-        self._mirror: Mirror | None = None
+        self._shipper: Uploader | None = None
+        self._mirror: Uploader | None = None
         self._is_open = False
         self._is_resumed = False
         if self.location is not None:
@@ -131,9 +134,8 @@ class ExperimentStorage:
         if self._continuation is not None and self.location is not None:
             self._shipper = self._make_shipper(self._continuation, self.location)
             self._shipper.start()
-        upload, target = self._make_upload()
-        if upload is not None:
-            self._mirror = Mirror(upload, target, self._plan.period_s, self._cancelled)
+        self._mirror = self._make_mirror()
+        if self._mirror is not None:
             self._mirror.start()
 
     @property
@@ -175,9 +177,7 @@ class ExperimentStorage:
         """
         begun = time.monotonic()
         problems = []
-        if self._shipper is not None and not self._shipper.wait_shipped(
-            self._journal_size(), idle_s, total_s
-        ):
+        if self._shipper is not None and self._shipper.flush(idle_s, total_s) is not None:
             problems.append("the end of the journal")
         if self._mirror is not None:
             # The user's own command or function reports no progress, but has its own limit.
@@ -225,11 +225,33 @@ class ExperimentStorage:
             return [here]
         return [here, CheckpointStore(open_store(self.location, _SHIPPING, self._cancelled))]
 
-    def _make_shipper(self, continuation: Continuation, location: Location) -> Shipper:
+    def _make_shipper(self, continuation: Continuation, location: Location) -> Uploader:
         store = open_store(location, _SHIPPING, self._cancelled)
         journal = self._directory / JOURNAL_FILE
         shipment = Shipment(store, journal, continuation, self._id[:8])
-        return Shipper(shipment, str(location), cancelled=self._cancelled)
+        return Uploader(
+            shipment,
+            "the journal",
+            str(location),
+            _SHIP_EVERY_S,
+            retry_s=_SHIP_AGAIN_S,
+            cancelled=self._cancelled,
+        )
+
+    def _make_mirror(self) -> Uploader | None:
+        """Return what uploads results and logs; None if everything stays in the directory."""
+        upload, target = self._make_upload()
+        if upload is None:
+            return None
+        period_s = self._plan.period_s
+        return Uploader(
+            upload,
+            "results and logs",
+            target,
+            period_s,
+            first_s=min(_MIRROR_FIRST_S, period_s),
+            cancelled=self._cancelled,
+        )
 
     def _make_upload(self) -> tuple[Upload | None, str]:
         sync, timeout_s = self._plan.user_sync, self._plan.timeout_s
@@ -245,12 +267,7 @@ class ExperimentStorage:
 
     def _journal_is_safe(self) -> bool:
         shipper = self._shipper
-        return shipper is None or shipper.wait_shipped(
-            self._journal_size(), _JOURNAL_FIRST_S, _JOURNAL_FIRST_S
-        )
-
-    def _journal_size(self) -> int:
-        return (self._directory / JOURNAL_FILE).stat().st_size
+        return shipper is None or shipper.flush(_JOURNAL_FIRST_S, _JOURNAL_FIRST_S) is None
 
     def _fetch_with_user_sync(self) -> None:
         """Fetch the experiment with the user's own sync if the local directory has no journal."""

@@ -6,28 +6,20 @@ import contextlib
 import logging
 import os
 import stat
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from prefect_tune.error import StorageError, StorageUnavailable
 from prefect_tune.filesystem.store import Store
 from prefect_tune.storage.fetch import UploadMark, changed_at, is_mirrored
-from prefect_tune.storage.journal.background_worker import BackgroundWorker
 from prefect_tune.storage.snapshot_files import SNAPSHOT_FILE, TRIALS_FILE
 
 log = logging.getLogger(__name__)
 
-_FIRST_S = 2.0
 _BATCH = 64
 _BATCH_BYTES = 64 * 2**20
 _SNAPSHOTS = (SNAPSHOT_FILE, TRIALS_FILE)
 _Stamp = tuple[int, int]
-
-
-#: Uploads the experiment directory; calls its argument after each part, and raises `StorageError`.
-Upload = Callable[[Callable[[], None]], None]
 
 
 class ChangedFiles:
@@ -127,93 +119,6 @@ class ChangedFiles:
             return [problem for name in names for problem in self._send([name], stamps)]
         self._sent.update((name, stamps[name]) for name in names)
         return []
-
-
-class Mirror(BackgroundWorker):
-    """Thread that uploads the experiment directory periodically, and whenever `flush` is called.
-
-    Args:
-        upload: The way to upload.
-        target: Where it uploads to, for messages.
-        period_s: Seconds between uploads; the first comes soon.
-        cancelled: Event that ends the thread from outside; nothing is uploaded after it is set.
-    """
-
-    def __init__(
-        self,
-        upload: Upload,
-        target: str,
-        period_s: float,
-        cancelled: threading.Event | None = None,
-    ) -> None:
-        super().__init__("storage-mirror", f"results and logs are in {target}", cancelled)
-        self._upload = upload
-        self._target = target
-        self._period_s = period_s
-        self._requested = 0
-        self._completed = 0
-        self._last_error: StorageError | None = None
-
-    def flush(self, idle_s: float, total_s: float | None = None) -> StorageError | None:
-        """Upload now, and wait until it is done.
-
-        Args:
-            idle_s: Seconds to wait at most while nothing is uploaded.
-            total_s: Seconds to wait at most; None waits as long as there is progress.
-
-        Returns:
-            The error of an incomplete upload; None if storage has everything.
-        """
-        with self._changed:
-            self._requested += 1
-            wanted = self._requested
-            self._changed.notify_all()
-            if not self._wait_until(lambda: self._completed >= wanted, idle_s, total_s):
-                return StorageUnavailable("it was not done in time.")
-            return self._last_error
-
-    def _work(self) -> None:
-        pause = min(_FIRST_S, self._period_s)
-        while True:
-            with self._changed:
-                if self._requested == self._completed and not self._stopping:
-                    self._changed.wait(pause)
-                if self._must_end:
-                    return
-                requested = self._requested
-            pause = self._period_s
-            begun = time.monotonic()
-            error = self._upload_once()
-            with self._changed:
-                self._last_error = error
-                self._completed = requested
-                self._changed.notify_all()
-            log.debug("Copying to %s took %.1f s.", self._target, time.monotonic() - begun)
-
-    def _upload_once(self) -> StorageError | None:
-        try:
-            self._upload(self._note_progress)
-        except StorageError as error:
-            self._log_outage(error)
-            return error
-        except Exception as error:
-            # An error must not end the thread, or nothing would be uploaded any more.
-            log.exception("Copying the experiment directory to %s failed.", self._target)
-            return StorageError(f"{type(error).__name__}: {error}")
-        away = self._outage.end()
-        if away is not None:
-            log.warning("The copy of results in %s has caught up after %.0f s.", self._target, away)
-        return None
-
-    def _log_outage(self, error: StorageError) -> None:
-        if self._outage.begin():
-            log.warning(
-                "Results and logs were not copied to %s (%s) The sweep continues; they are on this "
-                "machine's disk, and the copy is tried again every %.0f s.",
-                self._target,
-                error,
-                self._period_s,
-            )
 
 
 def _batches(names: Sequence[str], stamps: Mapping[str, _Stamp]) -> Iterator[list[str]]:

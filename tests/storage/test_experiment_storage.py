@@ -24,7 +24,6 @@ from prefect_tune.storage import experiment_storage, lease
 from prefect_tune.storage.checkpoints import CheckpointStore
 from prefect_tune.storage.experiment_storage import ExperimentStorage
 from prefect_tune.storage.fetch import is_resumable
-from prefect_tune.storage.journal import shipper
 from prefect_tune.storage.journal.header import JournalHeader
 from prefect_tune.storage.storage_plan import StoragePlan
 from prefect_tune.storage.sync.user_sync import make_user_sync
@@ -39,7 +38,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_OPENING", "_SHIPPING", "_LEASING"):
         monkeypatch.setattr(experiment_storage, name, limits)
     monkeypatch.setattr(lease, "_CONFIRM_S", 0.05)
-    monkeypatch.setattr(shipper, "_RETRY_S", 0.05)
+    monkeypatch.setattr(experiment_storage, "_SHIP_AGAIN_S", 0.05)
 
 
 class Runs:

@@ -12,7 +12,8 @@ from prefect_tune.error import StorageError
 from prefect_tune.filesystem.location import Location
 from prefect_tune.storage import mirror as mirrors
 from prefect_tune.storage.fetch import MARK_FILE, UploadMark, changed_at
-from prefect_tune.storage.mirror import ChangedFiles, Mirror
+from prefect_tune.storage.journal.uploader import Upload, Uploader
+from prefect_tune.storage.mirror import ChangedFiles
 
 from .stores import DictStore
 
@@ -207,8 +208,13 @@ def test_one_file_that_cannot_be_read_does_not_keep_the_others(
     assert "trial_1/deep/er/note" in store.files
 
 
+def make_mirror(upload: Upload, target: str, period_s: float) -> Uploader:
+    first_s = min(2.0, period_s)
+    return Uploader(upload, "results and logs", target, period_s, first_s=first_s)
+
+
 def test_it_copies_from_time_to_time_and_when_asked(store: DictStore, directory: Path) -> None:
-    mirror = Mirror(ChangedFiles(directory, store), "memory://x", period_s=0.01)
+    mirror = make_mirror(ChangedFiles(directory, store), "memory://x", 0.01)
     mirror.start()
     assert store.wait_until(lambda: "tuner.pkl" in store.files)
     (directory / "late").write_bytes(b"1")
@@ -221,7 +227,7 @@ def test_failures_are_told_once_and_caught_up(
     store: DictStore, directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.go_away()
-    mirror = Mirror(ChangedFiles(directory, store), "s3://bucket/exp", period_s=3600)
+    mirror = make_mirror(ChangedFiles(directory, store), "s3://bucket/exp", 3600)
     with caplog.at_level(logging.INFO):
         mirror.start()
         assert "away" in str(mirror.flush(30))
@@ -230,7 +236,16 @@ def test_failures_are_told_once_and_caught_up(
         assert mirror.flush(30) is None
     mirror.stop()
     texts = [record.getMessage() for record in caplog.records]
-    assert len([text for text in texts if "not copied to s3://bucket/exp" in text]) == 1
+    assert (
+        len(
+            [
+                text
+                for text in texts
+                if "Results and logs cannot be copied to s3://bucket/exp" in text
+            ]
+        )
+        == 1
+    )
     assert len([text for text in texts if "has caught up" in text]) == 1
 
 
@@ -244,7 +259,7 @@ def test_a_bug_does_not_end_the_thread(directory: Path, store: DictStore) -> Non
             raise ZeroDivisionError
         upload()
 
-    mirror = Mirror(fail_once, "x", period_s=3600)
+    mirror = make_mirror(fail_once, "x", 3600)
     mirror.start()
     assert "ZeroDivisionError" in str(mirror.flush(30))
     assert mirror.flush(30) is None
@@ -255,7 +270,7 @@ def test_flush_is_bounded(directory: Path) -> None:
     import threading
 
     release = threading.Event()
-    mirror = Mirror(lambda on_progress: release.wait(60), "x", period_s=0.01)
+    mirror = make_mirror(lambda on_progress: release.wait(60), "x", 0.01)
     mirror.start()
     assert "not done in time" in str(mirror.flush(0.1))
     release.set()

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-import threading
+from collections.abc import Callable
 from pathlib import Path
 
-from prefect_tune.error import StorageError, StorageUnavailable, storage_errors
+from prefect_tune.error import storage_errors
 from prefect_tune.filesystem.store import Store
-from prefect_tune.storage.journal.background_worker import BackgroundWorker
 from prefect_tune.storage.journal.segments import Continuation, Segment, SegmentName
-
-log = logging.getLogger(__name__)
 
 #: Bytes of one segment at most, unless a single line is longer.
 SEGMENT_SIZE = 4 * 2**20
 #: How many segments of the same size class are merged into one.
 MERGED = 64
 MERGED_SIZE = 64 * 2**20
-_RETRY_S = 5.0
-#: Seconds between checks of the file while a caller waits.
-_POLL_S = 0.5
 
 
 class Shipment:
-    """Ships a local journal to storage in segments, one call at a time.
+    """Ships a growing local journal to storage in segments.
 
     Args:
         store: The experiment directory in storage.
@@ -52,6 +45,24 @@ class Shipment:
         """How many bytes of the journal file are not yet in storage."""
         with storage_errors(f"read {self._path}"):
             return self._path.stat().st_size - self.position
+
+    def __call__(self, on_progress: Callable[[], None]) -> None:
+        """Ship what the file has now, and merge segments.
+
+        New lines wait for the next call: else a busy sweep would make a request, and an object, as
+        fast as the storage answers.
+
+        Args:
+            on_progress: Called after each segment.
+
+        Raises:
+            StorageError: If the storage fails; the next call goes on from there.
+        """
+        end = self.position + self.unshipped
+        while self.position < end and self.step():
+            on_progress()
+        while self.merge():
+            pass  # merged segments may be merged again
 
     def step(self) -> bool:
         """Ship one segment, if the file has a new whole line.
@@ -108,95 +119,3 @@ class Shipment:
                 data += file.readline()
         # A line that is being written, or that a full disk has cut off, has no newline yet.
         return data if end is not None else data[: data.rfind(b"\n") + 1]
-
-
-class Shipper(BackgroundWorker):
-    """Thread that ships a journal about once a second, and catches up after an outage of storage.
-
-    It may be stopped at any moment: the file keeps the lines that are not shipped.
-
-    Args:
-        shipment: Ships the segments.
-        url: The experiment in storage, for messages.
-        interval_s: Seconds between checks of the file.
-        cancelled: Event that ends the thread from outside; nothing is shipped after it is set.
-    """
-
-    def __init__(
-        self,
-        shipment: Shipment,
-        url: str,
-        interval_s: float = 1.0,
-        cancelled: threading.Event | None = None,
-    ) -> None:
-        super().__init__("journal-shipper", f"the journal is in {url}", cancelled)
-        self._shipment = shipment
-        self._url = url
-        self._interval_s = interval_s
-        self._requested = False  # asked for since the last look
-        self._waiters = 0
-
-    def wait_shipped(self, position: int, idle_s: float, total_s: float | None = None) -> bool:
-        """Wait until storage has the journal file up to a position.
-
-        Args:
-            position: Offset in the file in bytes.
-            idle_s: Seconds to wait at most while nothing is shipped.
-            total_s: Seconds to wait at most; None waits as long as there is progress.
-
-        Returns:
-            False if the position was not reached in time.
-        """
-        with self._changed:
-            self._requested = True
-            self._waiters += 1
-            self._changed.notify_all()
-            try:
-                return self._wait_until(
-                    lambda: self._shipment.position >= position, idle_s, total_s
-                )
-            finally:
-                self._waiters -= 1
-
-    def _work(self) -> None:
-        while not self._must_end:
-            before = self._shipment.position
-            pause = self._interval_s
-            try:
-                while self._shipment.step() and not self._must_end:
-                    self._log_recovery()
-                    self._note_progress()
-                    # New lines wait for the next interval: else a busy sweep would make a request,
-                    # and an object, as fast as the storage answers.
-                    if self._shipment.unshipped < SEGMENT_SIZE:
-                        break
-                while not self._outage.lasts and self._shipment.merge():
-                    pass  # merged segments may be merged again
-            except StorageError as error:
-                self._log_outage(error)
-                pause = _RETRY_S
-            with self._changed:
-                if self._waiters:
-                    # To ship at once the lines that came while a segment was sent.
-                    self._requested |= self._shipment.position > before
-                    pause = min(pause, _POLL_S)
-                if not self._requested and not self._stopping:
-                    self._changed.wait(pause)
-                self._requested = False
-
-    def _log_outage(self, error: StorageError) -> None:
-        if not self._outage.begin():
-            return
-        away = isinstance(error, StorageUnavailable)
-        log.warning(
-            "The journal cannot be written to %s (%s) The sweep continues; results are on this "
-            "machine's disk and are copied when the storage %s.",
-            self._url,
-            error,
-            "is back" if away else "can be written",
-        )
-
-    def _log_recovery(self) -> None:
-        away = self._outage.end()
-        if away is not None:
-            log.warning("The journal in %s has caught up after %.0f s.", self._url, away)

@@ -12,7 +12,8 @@ from prefect_tune.storage.journal.file import LocalJournal, encode_line
 from prefect_tune.storage.journal.header import JournalHeader
 from prefect_tune.storage.journal.remote import read_remote
 from prefect_tune.storage.journal.segments import Continuation, SegmentName
-from prefect_tune.storage.journal.shipper import Shipment, Shipper
+from prefect_tune.storage.journal.shipper import Shipment
+from prefect_tune.storage.journal.uploader import Uploader
 from tests.storage.stores import DictStore
 
 
@@ -31,6 +32,12 @@ def journal(tmp_path: Path) -> LocalJournal:
 @pytest.fixture
 def shipment(store: DictStore, journal: LocalJournal) -> Shipment:
     return Shipment(store, journal.path, Continuation(1), "a" * 8)
+
+
+def make_shipper(
+    shipment: Shipment, target: str, period_s: float, cancelled: threading.Event | None = None
+) -> Uploader:
+    return Uploader(shipment, "the journal", target, period_s, retry_s=5.0, cancelled=cancelled)
 
 
 def size(journal: LocalJournal) -> int:
@@ -122,7 +129,7 @@ def test_files_of_others_are_passed_over(
 
 
 def test_it_follows_by_itself(store: DictStore, journal: LocalJournal, shipment: Shipment) -> None:
-    shipper = Shipper(shipment, "memory://x", interval_s=0.01)
+    shipper = make_shipper(shipment, "memory://x", 0.01)
     shipper.start()
     journal.append([b'{"n":1}'])
     assert store.wait_until(lambda: shipment.position == size(journal))
@@ -148,12 +155,12 @@ def test_what_comes_while_a_segment_is_sent_waits_for_the_next_look(
 
     monkeypatch.setattr(store, "write", write)
     shipment = Shipped(store, journal.path, Continuation(1), "a" * 8)
-    shipper = Shipper(shipment, "x", interval_s=3600)
+    shipper = make_shipper(shipment, "x", 3600)
     shipper.start()
     assert looked.wait(30)
     assert segments == [1]
     assert shipment.unshipped > 0
-    assert shipper.wait_shipped(size(journal), 30)
+    assert shipper.flush(30) is None
     shipper.stop()
 
 
@@ -162,21 +169,22 @@ def test_while_the_storage_is_away(
     journal: LocalJournal,
     shipment: Shipment,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shippers, "_RETRY_S", 0.01)
     store.go_away()
-    shipper = Shipper(shipment, "s3://bucket/exp", interval_s=0.01)
+    shipper = Uploader(shipment, "the journal", "s3://bucket/exp", 0.01, retry_s=0.01)
     with caplog.at_level(logging.INFO):
         shipper.start()
         journal.append([b'{"n":1}'])
-        assert not shipper.wait_shipped(size(journal), 0.2)
+        assert shipper.flush(0.2) is not None
         store.come_back()
-        assert shipper.wait_shipped(size(journal), 30)
+        assert shipper.flush(30) is None
     shipper.stop()
     assert read_remote(store).data == journal.path.read_bytes()
     texts = [record.getMessage() for record in caplog.records]
-    assert len([text for text in texts if "cannot be written to s3://bucket/exp" in text]) == 1
+    assert (
+        len([text for text in texts if "The journal cannot be copied to s3://bucket/exp" in text])
+        == 1
+    )
     assert len([text for text in texts if "has caught up after" in text]) == 1
 
 
@@ -185,10 +193,10 @@ def test_waiting_ends_with_the_thread(
 ) -> None:
     store.go_away()
     cancelled = threading.Event()
-    shipper = Shipper(shipment, "x", interval_s=0.01, cancelled=cancelled)
+    shipper = make_shipper(shipment, "x", 0.01, cancelled)
     shipper.start()
     cancelled.set()
-    assert not shipper.wait_shipped(10**9, 60)
+    assert shipper.flush(60) is not None
 
 
 def test_several_that_wait_do_not_make_it_ask_a_storage_that_is_away_all_the_time(
@@ -202,10 +210,8 @@ def test_several_that_wait_do_not_make_it_ask_a_storage_that_is_away_all_the_tim
             return super().step()
 
     store.go_away()
-    shipper = Shipper(Tried(store, journal.path, Continuation(1), "a" * 8), "x", interval_s=0.01)
-    waiting = [
-        threading.Thread(target=shipper.wait_shipped, args=(size(journal), 0.6)) for _ in range(4)
-    ]
+    shipper = make_shipper(Tried(store, journal.path, Continuation(1), "a" * 8), "x", 0.01)
+    waiting = [threading.Thread(target=shipper.flush, args=(0.6,)) for _ in range(4)]
     shipper.start()
     for thread in waiting:
         thread.start()
@@ -214,5 +220,5 @@ def test_several_that_wait_do_not_make_it_ask_a_storage_that_is_away_all_the_tim
     # At its start, at most once for each that came, and twice a second besides.
     assert len(tries) <= 10
     store.come_back()
-    assert shipper.wait_shipped(size(journal), 30)
+    assert shipper.flush(30) is None
     shipper.stop()

@@ -16,7 +16,7 @@ from prefect_tune.coordinator.events import Outcome
 from prefect_tune.execution.launch.handle import AttemptHandle
 from prefect_tune.execution.launch.spawner import AttemptSpawner
 from prefect_tune.execution.protocol.frames import Frame, FrameBuffer, FrameKind, encode_decision
-from prefect_tune.execution.protocol.helper_messages import ExitStatus
+from prefect_tune.execution.protocol.helper_messages import ExitCode
 from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.trainable.runtime.attempt import AttemptContext, Decision
 from prefect_tune.trainable.runtime.result_codec import decode_report
@@ -33,7 +33,7 @@ class Record:
     results: list[dict[str, Any]] = field(default_factory=list)
     awaited: list[int] = field(default_factory=list)
     end: Outcome | AttemptError | None = None
-    status: ExitStatus | None = None
+    exit_code: ExitCode = 255  # until it has ended
     stdout: str = ""
     stderr: str = ""
     kinds: list[int] = field(default_factory=list)
@@ -106,7 +106,7 @@ class Agent:
                     decision = self._take(record, handle, frame, on_result)
                     if decision is not None:
                         await loop.sock_sendall(handle.sock, encode_decision(decision))
-            record.status = await handle.wait()
+            record.exit_code = await handle.wait()
         if isolation == "process":
             record.stdout, record.stderr = stdout.read_text(), handle.stderr_tail()
         return record

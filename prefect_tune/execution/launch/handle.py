@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect_tune.execution.protocol.frames import FrameKind, SocketChannel
-from prefect_tune.execution.protocol.helper_messages import ExitStatus
+from prefect_tune.execution.protocol.helper_messages import ExitCode
 from prefect_tune.execution.trial.process import send_end
 from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.trainable.runner import run_attempt
@@ -47,18 +47,18 @@ class AttemptHandle:
 
     sock: socket.socket
     pid: int
-    exited: asyncio.Future[ExitStatus]
+    exited: asyncio.Future[ExitCode]
     stderr: str | None
     keep: Callable[[], None] | None = None
     over: asyncio.Future[None] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
-    async def wait(self) -> ExitStatus:
-        """Wait for the attempt's end, and return its process's exit status (0 for a thread)."""
+    async def wait(self) -> ExitCode:
+        """Wait for the attempt's end, and return its process's exit code (0 for a thread)."""
         either: set[asyncio.Future[Any]] = {self.exited, self.over}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        return self.exited.result() if self.exited.done() else ExitStatus(code=0)
+        return self.exited.result() if self.exited.done() else 0
 
     def release(self, usable: bool) -> None:
         """Close the connection, or keep the process for another attempt.
@@ -92,7 +92,7 @@ class AttemptHandle:
                 "A trial in a thread does not end. It continues in the background, but its slot is "
                 "free for other trials; only trials in processes can be killed."
             )
-            self.exited.set_result(ExitStatus(code=None, signal=signal.SIGKILL))
+            self.exited.set_result(-signal.SIGKILL)
 
     def stderr_tail(self) -> str:
         """Return the last lines of standard error; "" for a thread."""
@@ -128,25 +128,25 @@ class AttemptHandle:
         return error
 
 
-def exit_error(status: ExitStatus) -> AttemptError:
+def exit_error(code: ExitCode) -> AttemptError:
     """Return the error of a process that ended without sending one."""
-    if status.signal is None and status.code is None:
+    if code is None:
         starter = "the process that starts trials on its node has died"
         return AttemptError("lost", f"{starter}, and the trial with it")
-    if status.signal is None:
+    if code >= 0:
         return AttemptError(
             "exit",
-            f"the trial process exited with status {status.code} before the trainable returned",
-            exit_code=status.code,
+            f"the trial process exited with status {code} before the trainable returned",
+            exit_code=code,
         )
     try:
-        name = signal.Signals(status.signal).name
+        name = signal.Signals(-code).name
     except ValueError:
-        name = f"signal {status.signal}"
+        name = f"signal {-code}"
     message = f"the trial process was killed by {name}"
-    if status.signal == signal.SIGKILL:
+    if code == -signal.SIGKILL:
         message += ", which was not sent by prefect_tune; maybe the node ran out of memory"
-    return AttemptError("signal", message, exit_code=-status.signal)
+    return AttemptError("signal", message, exit_code=code)
 
 
 def start_thread(
@@ -154,7 +154,7 @@ def start_thread(
     trainable: Any,
     sock: socket.socket,
     output: tuple[str | Path, str | Path] | None = None,
-) -> asyncio.Future[ExitStatus]:
+) -> asyncio.Future[ExitCode]:
     """Run an attempt in a new thread; the thread closes `sock`.
 
     Args:
@@ -165,15 +165,15 @@ def start_thread(
             the console alone.
 
     Returns:
-        Resolves on the running event loop when the thread ends, always with status 0: a thread has
-        no exit status, its failure is in its last frame.
+        Resolves on the running event loop when the thread ends, always with 0: a thread has no
+        exit code, its failure is in its last frame.
     """
     loop = asyncio.get_running_loop()
-    ended: asyncio.Future[ExitStatus] = loop.create_future()
+    ended: asyncio.Future[ExitCode] = loop.create_future()
 
     def resolve() -> None:
         if not ended.done():
-            ended.set_result(ExitStatus(code=0))
+            ended.set_result(0)
 
     def run() -> None:
         try:

@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from prefect_tune.error import ClusterError
 from prefect_tune.execution.protocol.frames import RECEIVE_BYTES, Frame, FrameBuffer, encode
-from prefect_tune.execution.protocol.helper_messages import ExitStatus, Refusal, ZygoteMessage
+from prefect_tune.execution.protocol.helper_messages import ExitCode, Refusal, ZygoteMessage
 
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
 _MAIN = (
@@ -217,18 +217,16 @@ class ZygoteClient(HelperProcess):
 
     def __init__(self) -> None:
         super().__init__("that starts trials", _MAIN)
-        self._exits: dict[int, asyncio.Future[ExitStatus]] = {}
+        self._exits: dict[int, asyncio.Future[ExitCode]] = {}
 
-    async def start(
-        self, payload: object, descriptor: int
-    ) -> tuple[int, asyncio.Future[ExitStatus]]:
-        """Start a trial process; return its id and a future with its exit status.
+    async def start(self, payload: object, descriptor: int) -> tuple[int, asyncio.Future[ExitCode]]:
+        """Start a trial process; return its id and a future of its exit code.
 
         Raises:
             Refused: If the trial process could not be started.
             HelperGone: If the zygote died.
         """
-        started: tuple[int, asyncio.Future[ExitStatus]] = await self.request(
+        started: tuple[int, asyncio.Future[ExitCode]] = await self.request(
             ZygoteMessage.START, payload, (descriptor,)
         )
         return started
@@ -236,9 +234,9 @@ class ZygoteClient(HelperProcess):
     @override
     def on_message(self, message: int, payload: Any) -> Any:
         if message == ZygoteMessage.EXITED:
-            pid, status = payload
+            pid, code = payload
             # The system may reuse the id, so an ended process is removed at once.
-            _resolve(self._exits.pop(pid), status)
+            _resolve(self._exits.pop(pid), code)
         elif message == ZygoteMessage.STARTED:
             # Registered before the requester wakes up: the exit may follow in the same read.
             exited = asyncio.get_running_loop().create_future()
@@ -255,13 +253,13 @@ class ZygoteClient(HelperProcess):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
         for exited in self._exits.values():
-            _resolve(exited, ExitStatus())  # only the zygote knew their exit status
+            _resolve(exited, None)  # only the zygote knew their exit codes
         self._exits.clear()
 
 
-def _resolve(exited: asyncio.Future[ExitStatus], status: ExitStatus) -> None:
+def _resolve(exited: asyncio.Future[ExitCode], code: ExitCode) -> None:
     if not exited.done():
-        exited.set_result(status)
+        exited.set_result(code)
 
 
 def prestart_zygote() -> None:

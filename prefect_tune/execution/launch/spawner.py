@@ -21,7 +21,7 @@ from prefect_tune.execution.launch.handle import AttemptHandle, start_thread
 from prefect_tune.execution.launch.helper_process import HelperGone, Refused, ZygoteClient
 from prefect_tune.execution.protocol.frames import FrameKind, encode
 from prefect_tune.execution.protocol.helper_messages import (
-    ExitStatus,
+    ExitCode,
     LoadInfo,
     LoadRequest,
     Refusal,
@@ -58,7 +58,7 @@ class _TrialProcess:
 
     sock: socket.socket
     pid: int
-    exited: asyncio.Future[ExitStatus]
+    exited: asyncio.Future[ExitCode]
     env: Mapping[str, str]
 
 

@@ -27,7 +27,7 @@ from prefect_tune.execution.protocol.frames import (
     encode,
     encode_decision,
 )
-from prefect_tune.execution.protocol.helper_messages import ExitStatus
+from prefect_tune.execution.protocol.helper_messages import ExitCode
 from prefect_tune.execution.protocol.reports import (
     CheckpointAnnounced,
     Outbox,
@@ -88,7 +88,7 @@ class RunningAttempt:
 
     async def finish(self) -> Outcome:
         """Wait until the process has ended, and report and return how the attempt ended."""
-        status = await self.handle.wait()
+        code = await self.handle.wait()
         if self._timer is not None:
             self._timer.cancel()
         # Read the frames that the process sent before its end, up to the last byte.
@@ -100,7 +100,7 @@ class RunningAttempt:
         self._loop.remove_reader(self.handle.sock)
         self._loop.remove_writer(self.handle.sock)
         self.handle.release(usable=not self._unsent and not self._killing)
-        outcome, error = self._outcome(status)
+        outcome, error = self._outcome(code)
         if outcome is not Outcome.FINISHED:
             # Unfinished checkpoints are useless, and fill the disk.
             with contextlib.suppress(OSError):
@@ -266,7 +266,7 @@ class RunningAttempt:
         if sock.fileno() >= 0:
             self._loop.remove_writer(sock)
 
-    def _outcome(self, status: ExitStatus) -> tuple[Outcome, AttemptError | None]:
+    def _outcome(self, code: ExitCode) -> tuple[Outcome, AttemptError | None]:
         """Return how the attempt ended, and the error if it failed or was lost."""
         if self._abandoned:
             return Outcome.LOST, AttemptError("lost", self._abandoned)
@@ -274,7 +274,7 @@ class RunningAttempt:
             return Outcome.LOST, AttemptError("lost", "its worker is about to end")
         if isinstance(self._end, Outcome):
             return self._end, None
-        error = self._end or self.memory.overflow() or exit_error(status)
+        error = self._end or self.memory.overflow() or exit_error(code)
         if self._killing and error.kind in ("signal", "exit", "lost"):
             return Outcome.STOPPED, None
         if error.kind == "lost":

@@ -250,7 +250,7 @@ class NodeBundles:
             bundles.end_process(number)
         try:
             ended = await _read_outcome(handle)
-            status = await handle.wait()
+            code = await handle.wait()
         finally:
             del bundles.processes[number]
             handle.release(usable=False)
@@ -259,7 +259,7 @@ class NodeBundles:
         if ended is None and number in bundles.ended and not excess:
             ended = _failed("ended", "it was ended by the trial, or with it")
         if ended is None:
-            cause = excess[0] if excess else exit_error(status)
+            cause = excess[0] if excess else exit_error(code)
             problem = handle.add_details(cause, directory)
             ended = b"0" + pickle.dumps(problem)
         return {"ended": ended}

@@ -14,6 +14,10 @@ from prefect_tune.filesystem.location import Location
 from prefect_tune.trainable.shipping.local_modules import import_places
 from prefect_tune.trainable.shipping.packing import TrainableSource
 
+#: Exit status of a process; the negative number of the signal that has killed it, as in
+#: `subprocess.Popen`; None if it is unknown.
+ExitCode = int | None
+
 
 class ZygoteMessage(IntEnum):
     """Type of a frame to or from the zygote, with its payload in brackets."""
@@ -23,7 +27,7 @@ class ZygoteMessage(IntEnum):
     LOADED = 48  #: [LoadInfo]
     STARTED = 49  #: [pid]
     REFUSED = 50  #: the request failed [Refusal]
-    EXITED = 51  #: a trial process has ended; no reply [(pid, ExitStatus)]
+    EXITED = 51  #: a trial process has ended; no reply [(pid, exit code)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +103,6 @@ class Refusal:
             traceback.format_exc(limit=-5),
             import_places(),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class ExitStatus:
-    """Exit code or signal of a process; neither is set if it is unknown.
-
-    Attributes:
-        code: Exit status.
-        signal: The signal that killed the process.
-    """
-
-    code: int | None = None
-    signal: int | None = None
 
 
 class TransferMessage(IntEnum):

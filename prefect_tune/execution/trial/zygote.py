@@ -23,7 +23,6 @@ from typing import IO, Any
 
 from prefect_tune.execution.protocol.frames import RECEIVE_BYTES, Frame, FrameBuffer, encode
 from prefect_tune.execution.protocol.helper_messages import (
-    ExitStatus,
     LoadInfo,
     LoadRequest,
     Refusal,
@@ -196,8 +195,7 @@ class Zygote:
             self._orphans.end(pid)
             self._children.discard(pid)
             code = os.waitstatus_to_exitcode(wait_status)
-            status = ExitStatus(code=code) if code >= 0 else ExitStatus(signal=-code)
-            self._reply(ZygoteMessage.EXITED, 0, (pid, status))
+            self._reply(ZygoteMessage.EXITED, 0, (pid, code))
         self._orphans.end_orphans(living=self._children)
 
 

@@ -14,7 +14,6 @@ import prefect_tune as tune
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.error import ClusterError, InvalidArgument, InvalidTrainable
 from prefect_tune.execution.launch.spawner import AttemptSpawner
-from prefect_tune.execution.protocol.helper_messages import ExitStatus
 from prefect_tune.trainable.shipping.packing import TrainableSource, pack_trainable
 
 
@@ -169,7 +168,7 @@ def test_trials_die_with_the_zygote_and_the_next_one_gets_a_new_zygote(agent):
     lost, after, zygotes = asyncio.run(run())
 
     assert lost.end is None
-    assert lost.status == ExitStatus()
+    assert lost.exit_code is None
     assert after.end is Outcome.FINISHED
     assert zygotes[0] != zygotes[1]
 
@@ -180,15 +179,15 @@ def test_closing_ends_running_trials_and_refuses_new_ones(agent, ends):
         await spawner.load(pack_trainable(lambda config: signal.pause()), "fork")
         handle = await spawner.spawn(agent.context(), agent.directory / "o", agent.directory / "e")
         spawner.close()
-        status = await handle.wait()
+        code = await handle.wait()
         handle.sock.close()
         with pytest.raises(ClusterError, match="closed"):
             await spawner.spawn(agent.context(), agent.directory / "o", agent.directory / "e")
-        return handle.pid, status
+        return handle.pid, code
 
-    pid, status = asyncio.run(run())
+    pid, code = asyncio.run(run())
 
-    assert status == ExitStatus()
+    assert code is None
     assert ends(pid)
 
 

@@ -11,7 +11,6 @@ import pytest
 import prefect_tune as tune
 from prefect_tune.coordinator.events import Outcome
 from prefect_tune.execution.protocol.frames import FrameKind
-from prefect_tune.execution.protocol.helper_messages import ExitStatus
 from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.decision import EVERY_RESULT, Action, RunUntil
 from prefect_tune.trainable.runtime.attempt import Decision
@@ -38,7 +37,7 @@ def test_reports_arrive_in_order_between_hello_and_end(agent, how):
     assert [result["loss"] for result in record.results] == [1, 1 / 2, 1 / 3]
     assert [result["training_iteration"] for result in record.results] == [1, 2, 3]
     assert record.end is Outcome.FINISHED
-    assert record.status == ExitStatus(code=0)
+    assert record.exit_code == 0
     assert record.hello["pid"] > 0
     assert record.hello["hostname"]
     assert record.hello["node_ip"]
@@ -121,7 +120,7 @@ def test_a_paused_attempt_says_so(agent):
     )
 
     assert record.end is Outcome.PAUSED
-    assert record.status == ExitStatus(code=0)
+    assert record.exit_code == 0
 
 
 def test_a_trial_that_swallows_its_end_is_ended_again_and_reports_no_more(agent):
@@ -179,7 +178,7 @@ def test_an_exception_is_reported_with_the_users_frames_first(agent, how):
     assert __file__ in frames[0]
     assert record.end.pickled is not None
     if "isolation" not in how:
-        assert record.status == ExitStatus(code=1)
+        assert record.exit_code == 1
         assert "ValueError: bad value" in record.stderr
 
 
@@ -191,7 +190,7 @@ def test_sys_exit_is_a_failure_that_names_the_status(agent, how):
     assert (record.end.kind, record.end.exit_code) == ("exit", 3)
     assert "sys.exit(3)" in record.end.message
     if "isolation" not in how:
-        assert record.status == ExitStatus(code=3)
+        assert record.exit_code == 3
 
 
 @pytest.mark.parametrize("start_method", ["fork", "spawn"])
@@ -205,7 +204,7 @@ def test_a_crash_leaves_its_signal_and_last_words(agent, start_method):
 
     assert len(record.results) == 1
     assert record.end is None
-    assert record.status == ExitStatus(signal=signal.SIGSEGV)
+    assert record.exit_code == -signal.SIGSEGV
     assert "last words" in record.stderr
     assert "Segmentation fault" in record.stderr
     assert f'"{__file__}", line' in record.stderr
@@ -215,7 +214,7 @@ def test_os_exit_leaves_its_status(agent):
     record = agent.run_one(lambda config: os._exit(7))
 
     assert record.end is None
-    assert record.status == ExitStatus(code=7)
+    assert record.exit_code == 7
 
 
 def test_sigterm_runs_the_cleanup_of_user_code(agent):

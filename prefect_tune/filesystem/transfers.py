@@ -46,15 +46,16 @@ def upload_files(
         url = (location / rel).url
         uploads.append((url, send(url, partial(backend.begin_upload, local, size, rel))))
 
+    run = partial(_run_at, location)
     try:
-        run_all([partial(begin, local, rel) for local, rel in files])
+        run([partial(begin, local, rel) for local, rel in files])
         parts = [(url, part) for url, upload in uploads for part in upload.parts]
         largest = max((part.size for _, part in parts), default=0)
-        run_all(
+        run(
             [partial(send, url, part.send, part.size) for url, part in parts],
             max_parallel_parts(largest),
         )
-        run_all([partial(send, url, upload.finish) for url, upload in uploads])
+        run([partial(send, url, upload.finish) for url, upload in uploads])
     except BaseException:
         for url, upload in uploads:
             _abort(upload, url)
@@ -91,7 +92,7 @@ def download_files(
             jobs += [partial(fetch, rel, entry, begin, end, new) for begin, end in ranges]
         sizes = [entry.size for _, entry, _ in files]
         largest = max((min(size, part_size(size)) for size in sizes), default=0)
-        run_all(jobs, max_parallel_parts(largest))
+        _run_at(location, jobs, max_parallel_parts(largest))
         for (_, _, local), new in zip(files, temporary, strict=True):
             with writing(new):
                 os.replace(new, local)
@@ -111,8 +112,9 @@ def run_all(jobs: Sequence[Callable[[], None]], max_threads: int = 8) -> None:
     Raises:
         Exception: The first failure, once all running jobs have ended.
     """
-    if len(jobs) == 1:
-        jobs[0]()
+    if len(jobs) == 1 or max_threads == 1:
+        for job in jobs:
+            job()
         return
     with ThreadPoolExecutor(min(max_threads, len(jobs) or 1), "storage") as pool:
         futures = [pool.submit(job) for job in jobs]
@@ -122,6 +124,11 @@ def run_all(jobs: Sequence[Callable[[], None]], max_threads: int = 8) -> None:
         for future in futures:
             if not future.cancelled():
                 future.result()
+
+
+def _run_at(location: Location, jobs: Sequence[Callable[[], None]], max_threads: int = 8) -> None:
+    """Run jobs that make requests to a location, in parallel if there is an answer to wait for."""
+    run_all(jobs, 1 if location.is_local else max_threads)
 
 
 def _abort(upload: Upload, url: str) -> None:

@@ -30,7 +30,7 @@ from prefect_tune.engine.wiring import (
     experiment_env,
     make_observers,
 )
-from prefect_tune.execution.base import Executor, Paced
+from prefect_tune.execution.base import Executor
 from prefect_tune.experiment.pickling.large import LargeValues
 from prefect_tune.experiment.trial import Trial
 from prefect_tune.filesystem.location import Location
@@ -153,13 +153,12 @@ class RunningExperiment:
                 self.coordinator = self._resumed.coordinator
                 self._callback_states.restore()
         self._exit.callback(self.executor.close)
-        if isinstance(self.executor, Paced):
-            self.executor.pace(self.inbox)
         self.executor.open(
             experiment_env(setup, self.directory.path, self.storage.location),
             self.inbox.put,
             self.inbox.fail,
             self.output.put,
+            self.inbox,
         )
 
     def run(

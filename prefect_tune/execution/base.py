@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, Event, Node
@@ -122,14 +122,6 @@ class Backpressure(Protocol):
         """Call `resume`, once and from any thread, when the driver accepts events again."""
 
 
-@runtime_checkable
-class Paced(Protocol):
-    """Executor that can slow down when the driver is behind."""
-
-    def pace(self, driver: Backpressure) -> None:
-        """Set the driver whose backlog makes trials wait; called before `open`."""
-
-
 class Executor(Protocol):
     """Runs attempts of trials; all methods are called from the engine's thread and return soon."""
 
@@ -146,6 +138,7 @@ class Executor(Protocol):
         emit: Emit,
         fail: Fail | None = None,
         output: TakeOutput | None = None,
+        driver: Backpressure | None = None,
     ) -> None:
         """Prepare the nodes for an experiment and emit a first `CapacityChanged`.
 
@@ -155,6 +148,7 @@ class Executor(Protocol):
             fail: Takes the `ClusterError` if the cluster is lost as a whole later on, if anybody
                 does.
             output: Handles the output of trials, if `ExperimentEnv.follow_output` is True.
+            driver: Tells when the driver is behind, so that trials have to wait.
 
         Raises:
             ClusterError: If no node can run it (other versions, trainable not importable, ...).

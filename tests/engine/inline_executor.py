@@ -55,7 +55,7 @@ class InlineExecutor:
         self.killed: list[Kill] = []
         self.before_launch: Callable[[Launch], None] = lambda launch: None
 
-    def open(self, env: ExperimentEnv, emit: Emit, fail: Any = None, output: Any = None) -> None:
+    def open(self, env: ExperimentEnv, emit: Emit, *_: Any) -> None:
         self._emit = emit
         self._experiment_id = env.experiment_id
         emit(CapacityChanged(0.0, self.capacity()))

@@ -9,7 +9,7 @@ from typing import Any
 
 from prefect_tune.coordinator.commands import Decide, Kill, Launch
 from prefect_tune.coordinator.events import AttemptEnded, AttemptStarted, Event, ResultReported
-from prefect_tune.execution.base import ExperimentEnv, TrialPlace
+from prefect_tune.execution.base import Backpressure, ExperimentEnv, TrialPlace
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
 from prefect_tune.experiment.decision import NEVER, Action, RunUntil
 from prefect_tune.resources import Resources
@@ -37,6 +37,7 @@ class Experiment:
 
     def __init__(self, executor: DaskExecutor, env: ExperimentEnv, wait: bool = True) -> None:
         self.executor = executor
+        self.driver: Backpressure | None = None
         self.wait = wait
         self.env = env
         self.events: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
@@ -44,7 +45,7 @@ class Experiment:
 
     def __enter__(self) -> Experiment:
         try:
-            self.executor.open(self.env, self.events.put, self.events.put)
+            self.executor.open(self.env, self.events.put, self.events.put, driver=self.driver)
             while self.wait and not self.executor.capacity():
                 self.next_event()
         except BaseException:

@@ -16,7 +16,14 @@ from prefect_tune.coordinator.events import (
     Node,
     Outcome,
 )
-from prefect_tune.execution.base import Emit, ExperimentEnv, Fail, TakeOutput, TrialPlace
+from prefect_tune.execution.base import (
+    Backpressure,
+    Emit,
+    ExperimentEnv,
+    Fail,
+    TakeOutput,
+    TrialPlace,
+)
 from prefect_tune.execution.driver.dask_resources import check_fits
 from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.resources import Resources
@@ -98,6 +105,7 @@ class FullExecutor(SimulatedExecutor):
         emit: Emit,
         fail: Fail | None = None,
         output: TakeOutput | None = None,
+        driver: Backpressure | None = None,
     ) -> None:
         def emit_complete(event: Event) -> None:
             if not isinstance(event, AttemptEnded):

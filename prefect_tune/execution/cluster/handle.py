@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -87,7 +86,6 @@ class ClusterHandle:
         self._has_dashboard = has_dashboard
         self._on_shutdown: Callable[[], None] | None = on_shutdown
         self._listeners: list[WorkerListener] = []
-        self._lock = threading.Lock()
         self.address = str(client.scheduler.address)
         self.subscribe()
 
@@ -157,14 +155,12 @@ class ClusterHandle:
         return workers
 
     def listen(self, listener: WorkerListener) -> None:
-        """Call `listener` for every worker that joins or leaves."""
-        with self._lock:
-            self._listeners.append(listener)
+        """Call `listener` for every worker that joins or leaves; in the client's event loop."""
+        self._listeners.append(listener)
 
     def unlisten(self, listener: WorkerListener) -> None:
-        """Stop calling a listener."""
-        with self._lock:
-            self._listeners.remove(listener)
+        """Stop calling a listener; in the client's event loop."""
+        self._listeners.remove(listener)
 
     def release(self) -> None:
         """Shut down the connection after an experiment, unless it is kept for later runs."""
@@ -192,8 +188,6 @@ class ClusterHandle:
         message = event[1]
         action = message.get("action") if isinstance(message, dict) else None
         if action in ("add-worker", "remove-worker"):
-            with self._lock:
-                listeners = list(self._listeners)
-            for listener in listeners:
-                retired = bool(message.get("expected"))
+            retired = bool(message.get("expected"))
+            for listener in list(self._listeners):
                 listener(action == "add-worker", message["worker"], retired)

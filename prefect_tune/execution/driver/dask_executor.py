@@ -31,12 +31,10 @@ from prefect_tune.execution.base import (
     Executor,
     ExperimentEnv,
     Fail,
-    Paced,
     TakeOutput,
     TrialPlace,
 )
 from prefect_tune.execution.cluster.handle import ClusterHandle
-from prefect_tune.execution.driver.attempt_tracker import AttemptTracker
 from prefect_tune.execution.driver.dask_resources import (
     check_fits,
     check_memory,
@@ -108,7 +106,7 @@ def secede_from_task(scheduler: str) -> None:
             secede()
 
 
-class DaskExecutor(Executor, Paced):
+class DaskExecutor(Executor):
     """`Executor` that runs one experiment on a Dask cluster.
 
     Args:
@@ -120,14 +118,9 @@ class DaskExecutor(Executor, Paced):
         self._cluster = cluster
         self._wait_for_workers_s = wait_for_workers_s
         self._client = cluster.client
-        self._experiment: NodePool | None = None
-        self._driver: Backpressure | None = None
+        self._pool: NodePool | None = None
         #: Calls any function on the cluster; see `submit.submit_body`.
         self.submit_body = functools.partial(submit_body, cluster)
-
-    @override
-    def pace(self, driver: Backpressure) -> None:
-        self._driver = driver
 
     @override
     def validate_request(self, resources: Resources) -> None:
@@ -145,7 +138,7 @@ class DaskExecutor(Executor, Paced):
 
     @override
     def capacity(self) -> tuple[Node, ...]:
-        return () if self._experiment is None else self._experiment.nodes
+        return () if self._pool is None else self._pool.nodes
 
     @override
     def dashboard(self) -> str | None:
@@ -158,6 +151,7 @@ class DaskExecutor(Executor, Paced):
         emit: Emit,
         fail: Fail | None = None,
         output: TakeOutput | None = None,
+        driver: Backpressure | None = None,
     ) -> None:
         chosen = {**driver_thread_variables(), **env.env_vars}
         env = dataclasses.replace(env, env_vars=chosen)
@@ -170,28 +164,26 @@ class DaskExecutor(Executor, Paced):
             replies = self._client.sync(ask_workers, self._client.scheduler, workers, "versions")
             silent = {address for address, reply in replies.items() if reply is None}
         self._client.sync(install_agent, self._client)
-        pool = NodePool(
-            self._cluster, env, emit, fail, output, self._wait_for_workers_s, self._driver
-        )
+        pool = NodePool(self._cluster, env, emit, fail, output, self._wait_for_workers_s, driver)
         self._client.sync(pool.open, workers, silent)
-        self._experiment = pool
+        self._pool = pool
 
     @override
     def close(self) -> None:
-        experiment, self._experiment = self._experiment, None
-        if experiment is not None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
             if self._cluster.alive:
-                self._client.sync(experiment.close)
-            experiment.attempts.lose_all("the connection to the cluster is lost")
+                self._client.sync(pool.close)
+            pool.attempts.lose_all("the connection to the cluster is lost")
         self._cluster.release()
 
     @override
     def launch(self, launch: Launch, place: TrialPlace) -> Future[AttemptEnded]:
-        experiment = self._opened()
-        attempts = experiment.attempts
+        pool = self._opened()
+        attempts = pool.attempts
         ended = attempts.add(launch, place.experiment_tag)
         for node in launch.nodes:
-            if experiment.declared(node) is None:
+            if pool.declared(node) is None:
                 self._on_loop(attempts.lose_node, node, "it was gone before the trial started")
                 return ended
         try:
@@ -199,20 +191,13 @@ class DaskExecutor(Executor, Paced):
         except Exception as error:  # a user's object may raise anything when it is pickled
             blame = unsendable(launch.config)
             problem = f"{blame} cannot be sent to the trial ({error!r}): create it in the trainable"
-            end = functools.partial(attempts.end, error=AttemptError("start", problem))
-            self._on_loop(end, launch.key, Outcome.FAILED)
+            failure = AttemptError("start", problem)
+            self._on_loop(attempts.end, launch.key, Outcome.FAILED, failure)
             return ended
-        files, directory = experiment.files, place.relative_dir
-        for node in launch.nodes:
-            self._on_loop(files.attempt_launched, node, directory, launch.checkpoint)
-
-        def on_end(_: Future[AttemptEnded]) -> None:
-            for node in launch.nodes:
-                self._on_loop(files.attempt_ended, node, directory)
-
-        ended.add_done_callback(on_end)
+        self._on_loop(pool.on_launched, launch, place)
+        ended.add_done_callback(lambda _: self._on_loop(pool.on_ended, launch, place))
         try:
-            self._submit(experiment, launch, config, place, ended)
+            self._submit(pool, launch, config, place)
         except ClosedClientError:  # the pool tells of it
             reason = "the connection to the scheduler is lost"
             self._on_loop(attempts.lose_node, launch.node, reason)
@@ -228,22 +213,15 @@ class DaskExecutor(Executor, Paced):
 
     @override
     def show_demand(self, waiting: Mapping[Resources, int]) -> None:
-        if self._experiment is not None and self._cluster.can_grow:
-            self._on_loop(self._experiment.show_demand, waiting)
+        if self._pool is not None and self._cluster.can_grow:
+            self._on_loop(self._pool.show_demand, waiting)
 
     def _opened(self) -> NodePool:
-        if self._experiment is None:
+        if self._pool is None:
             raise ClusterError("No experiment is open on this executor.")
-        return self._experiment
+        return self._pool
 
-    def _submit(
-        self,
-        pool: NodePool,
-        launch: Launch,
-        config: bytes,
-        place: TrialPlace,
-        ended: Future[AttemptEnded],
-    ) -> None:
+    def _submit(self, pool: NodePool, launch: Launch, config: bytes, place: TrialPlace) -> None:
         """Submit an attempt to its node, and tasks that reserve its bundles to its other nodes."""
         env = pool.env
         request = AttemptRequest(env.experiment_id, dataclasses.replace(launch, config={}), place)
@@ -263,13 +241,10 @@ class DaskExecutor(Executor, Paced):
                     retries=0,
                 )
             pool.attempts.add_task(launch.key, task)
-            done = functools.partial(self._on_task_done, pool.attempts, launch, node)
-            task.add_done_callback(done)
+            task.add_done_callback(functools.partial(self._on_task_done, pool, launch, node))
             call = (reserve_bundles, (*key, str(number + 1)), pickled)
-        if launch.others:
-            ended.add_done_callback(lambda _: self._on_loop(pool.release_bundles, launch))
 
-    def _on_task_done(self, attempts: AttemptTracker, launch: Launch, node: str, task: Any) -> None:
+    def _on_task_done(self, pool: NodePool, launch: Launch, node: str, task: Any) -> None:
         """Handle the end of an attempt's Dask task; called in a thread of Dask.
 
         An attempt's end comes with its reports, behind the last of them. Only a task that failed
@@ -277,15 +252,12 @@ class DaskExecutor(Executor, Paced):
         """
         if task.status == "finished":
             return
-        experiment = self._experiment
         if node != launch.node:
             reason = f"the worker at {node}, which had a bundle of the trial, does not hold it"
-            if experiment is not None:
-                self._on_loop(experiment.abandon, launch, reason)
+            self._on_loop(pool.abandon, launch, reason)
             return
         if task.status != "error":
-            if experiment is not None:
-                self._on_loop(experiment.on_dropped, launch, task.status)
+            self._on_loop(pool.on_dropped, launch, task.status)
             return
         outcome, kind = Outcome.LOST, "lost"
         if isinstance(error := task.exception(), KilledWorker):
@@ -295,8 +267,7 @@ class DaskExecutor(Executor, Paced):
         else:
             outcome, kind = Outcome.FAILED, "start"
             message = f"the trial could not be run on {launch.node}: {error!r}"
-        end = functools.partial(attempts.end, error=AttemptError(kind, message))
-        self._on_loop(end, launch.key, outcome)
+        self._on_loop(pool.attempts.end, launch.key, outcome, AttemptError(kind, message))
 
     def _on_loop(self, function: Callable[..., None], *args: Any) -> None:
         self._client.loop.add_callback(function, *args)

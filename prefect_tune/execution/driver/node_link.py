@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from prefect_tune.coordinator.events import Node
 from prefect_tune.error import ClusterError
 from prefect_tune.execution.base import Backpressure, ExperimentEnv
+from prefect_tune.execution.cluster.handle import WorkerFacts
 from prefect_tune.execution.protocol import requests
 from prefect_tune.execution.protocol.reports import Report, decode_reports
 from prefect_tune.execution.protocol.versions import needed, versions
@@ -40,15 +42,19 @@ class NodeLink:
 
     Args:
         scheduler: The client's scheduler stub.
-        address: The node.
+        facts: The worker that is the node.
         env: The experiment.
         deliver: Handles the node's reports, in order, each once.
         lost: Called once, with the reason, when the node stops serving the experiment.
         driver: Tells when the driver is behind and must not get more reports.
+
+    Attributes:
+        node: The node with its present load; set by whoever has opened the link.
+        is_retired: True once the scheduler has retired the node, which ends soon.
     """
 
     scheduler: Any
-    address: str
+    facts: WorkerFacts
     env: ExperimentEnv
     deliver: Callable[[str, Sequence[Report]], None]
     lost: Callable[[str, str], None]
@@ -56,8 +62,13 @@ class NodeLink:
     _messages: list[requests.Message] = field(init=False, default_factory=list)
     _news: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(init=False, default_factory=list)
-    #: True once the scheduler has retired the node, which ends soon.
+    node: Node = field(init=False)
     is_retired: bool = False
+
+    @property
+    def address(self) -> str:
+        """Address of the node."""
+        return self.facts.address
 
     async def open(self) -> dict[str, Any]:
         """Open the experiment on the node, and return the node's description of itself.

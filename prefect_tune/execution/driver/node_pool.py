@@ -12,7 +12,14 @@ from typing import Any
 from prefect_tune.coordinator.commands import Kill, Launch
 from prefect_tune.coordinator.events import CapacityChanged, Node, Outcome
 from prefect_tune.error import ClusterError
-from prefect_tune.execution.base import Backpressure, Emit, ExperimentEnv, Fail, TakeOutput
+from prefect_tune.execution.base import (
+    Backpressure,
+    Emit,
+    ExperimentEnv,
+    Fail,
+    TakeOutput,
+    TrialPlace,
+)
 from prefect_tune.execution.cluster.handle import ClusterHandle, WorkerFacts
 from prefect_tune.execution.driver.attempt_tracker import AttemptTracker, Handler
 from prefect_tune.execution.driver.dask_resources import (
@@ -53,7 +60,6 @@ class NodePool:
     Attributes:
         env: The experiment.
         attempts: The attempts of the experiment.
-        files: Copies files for nodes that do not share the experiment directory.
     """
 
     def __init__(
@@ -71,7 +77,8 @@ class NodePool:
         self._fail: Fail = fail or _logger.error
         self._unseen = DriverOnlyFiles(env.trainable.cwd, self._fail)
         self.attempts = AttemptTracker(env.experiment_id, emit, output, self._unseen.explain)
-        self.files = DriverFiles(cluster.client.scheduler, env)
+        #: Copies files for nodes that do not share the experiment directory.
+        self._files = DriverFiles(cluster.client.scheduler, env)
         self._emit = emit
         self._wait_for_workers_s = wait_for_workers_s
         self._driver = driver
@@ -83,16 +90,14 @@ class NodePool:
         #: Why the last worker that joined was left out.
         self._left_out = ""
         self._links: dict[str, NodeLink] = {}
-        self._nodes: dict[str, Node] = {}
-        self._facts: dict[str, WorkerFacts] = {}
         #: Nodes on which the experiment is being opened now.
         self._opening: set[str] = set()
         #: Handler of each type of report.
         self._handlers: dict[type[Any], Handler] = {
             **self.attempts.handlers,
             reports.CheckpointUploaded: self._on_uploaded,
-            reports.CopyToDriver: self.files.on_request,
-            reports.CopyToNode: self.files.on_request,
+            reports.CopyToDriver: self._files.on_request,
+            reports.CopyToNode: self._files.on_request,
             reports.StorageOutage: self._outages.on_report,
             reports.WorkerLoad: self._on_load,
             reports.NodeWarning: self._on_warning,
@@ -104,12 +109,12 @@ class NodePool:
     @property
     def nodes(self) -> tuple[Node, ...]:
         """Return the current nodes; may be called from any thread."""
-        return tuple(self._nodes.values())
+        return tuple(link.node for link in list(self._links.values()))
 
     def declared(self, address: str) -> Mapping[str, float] | None:
         """Return the Dask resources that a node declares, None if it is lost; from any thread."""
-        facts = self._facts.get(address)
-        return None if facts is None else facts.declared
+        link = self._links.get(address)
+        return None if link is None else link.facts.declared
 
     async def open(self, workers: Mapping[str, WorkerFacts], silent: Collection[str] = ()) -> None:
         """Open the experiment on these workers, and leave out those that cannot run it.
@@ -128,7 +133,7 @@ class NodePool:
             opening = map(self._open_node, workers.values())
             # Dask's errors have no common class.
             errors = await asyncio.gather(*opening, return_exceptions=True)
-            if workers and not self._nodes:
+            if workers and not self._links:
                 raise next(error for error in errors if error is not None)
         except BaseException:
             await self.close()
@@ -137,13 +142,13 @@ class NodePool:
             if error is not None:
                 self._leave_out(address, error)
         self._announce()
-        self._has_begun = bool(self._nodes)
+        self._has_begun = bool(self._links)
         for address in silent:
             self._wait_for_answer(address)
         # Some may have come since `workers` was asked for, when nobody listened.
         for address in {*await self._cluster.ask_workers()}.difference(workers, silent):
             self._on_worker(True, address)
-        if not self._nodes:
+        if not self._links:
             self._start(self._await_first())
         self._start(self._take_back_unstarted())
         self._start(self._watch_scheduler())
@@ -153,13 +158,11 @@ class NodePool:
         self._cancel_tasks()
         self._demand.show(0)
         # Workers that end meanwhile have no files to wait for.
-        await self.files.close(_FILES_S)
+        await self._files.close(_FILES_S)
         self._cluster.unlisten(self._on_worker)
         self._cancel_tasks()  # workers may have come
         links, self._links = self._links, {}
         await asyncio.gather(*(link.close() for link in links.values()))
-        self._nodes.clear()
-        self._facts.clear()
         self.attempts.lose_all("the experiment was closed")
 
     def send(self, messages: Sequence[requests.AddressedMessage]) -> None:
@@ -173,8 +176,15 @@ class NodePool:
             if address in self._links:
                 self._links[address].send(batch)
 
-    def release_bundles(self, launch: Launch) -> None:
-        """Tell an ended attempt's other nodes to release its bundles."""
+    def on_launched(self, launch: Launch, place: TrialPlace) -> None:
+        """Start to fetch the files of an attempt that has been launched."""
+        for node in launch.nodes:
+            self._files.attempt_launched(node, place.relative_dir, launch.checkpoint)
+
+    def on_ended(self, launch: Launch, place: TrialPlace) -> None:
+        """Fetch the last files of an attempt that has ended, and release its bundles elsewhere."""
+        for node in launch.nodes:
+            self._files.attempt_ended(node, place.relative_dir)
         for node in launch.nodes[1:]:
             if node in self._links:
                 self._links[node].send([requests.ReleaseBundles(*launch.key)])
@@ -222,7 +232,7 @@ class NodePool:
         if not patience:
             return
         await asyncio.sleep(patience)
-        if not self._nodes:
+        if not self._links:
             why = f" The last that came was left out: {self._left_out}" if self._left_out else ""
             self._fail(
                 ClusterError(
@@ -236,15 +246,15 @@ class NodePool:
         """Tell the cluster how many trials wait for resources, see `Executor.show_demand`."""
         if self._cluster.alive:
             workers = [
-                (node.with_offers().resources, self._facts[address].threads)
-                for address, node in self._nodes.items()
+                (link.node.with_offers().resources, link.facts.threads)
+                for link in self._links.values()
             ]
             self._demand.show(tasks_for(waiting, self.attempts.requests(), workers))
 
     async def _open_node(self, facts: WorkerFacts) -> None:
         link = NodeLink(
             self._cluster.client.scheduler,
-            facts.address,
+            facts,
             self.env,
             self._deliver,
             self._on_silence,
@@ -255,15 +265,13 @@ class NodePool:
         finally:
             self._opening.discard(facts.address)
         if not said["shared"]:
-            self.files.add_node(facts.address)
+            self._files.add_node(facts.address)
         self._unseen.add_node(facts.address, said)
-        self._links[facts.address] = link
-        self._facts[facts.address] = facts
         resources = real_gpus(
             facts.address, facts.resources, said["visible_gpus"], said["others_gpus"]
         )
         held, obstacle = said["load"]
-        self._nodes[facts.address] = Node(
+        link.node = Node(
             facts.address,
             resources,
             tuple(said["devices"]),
@@ -271,6 +279,7 @@ class NodePool:
             obstacle,
             Resources.of(**said["offers"]),
         )
+        self._links[facts.address] = link
         link.start()
 
     def _deliver(self, address: str, batch: Sequence[reports.Report]) -> None:
@@ -278,13 +287,13 @@ class NodePool:
             self._handlers[type(report)](address, report)
 
     def _on_uploaded(self, address: str, report: reports.CheckpointUploaded) -> None:
-        self.files.confirm(report.path)
+        self._files.confirm(report.path)
         self.attempts.handlers[type(report)](address, report)
 
     def _on_load(self, address: str, load: reports.WorkerLoad) -> None:
-        if (node := self._nodes.get(address)) is not None:
+        if (link := self._links.get(address)) is not None:
             held = Resources.of(**load.held)
-            self._nodes[address] = replace(node, held=held, obstacle=load.obstacle)
+            link.node = replace(link.node, held=held, obstacle=load.obstacle)
             self._announce()
 
     def _on_warning(self, address: str, warning: reports.NodeWarning) -> None:
@@ -356,10 +365,8 @@ class NodePool:
         if link is None:
             return
         link.abandon()
-        self.files.lose_node(address)
+        self._files.lose_node(address)
         self._outages.lose_node(address)
-        self._nodes.pop(address, None)
-        self._facts.pop(address, None)
         # In this order, so that retried attempts are not sent to the lost node again.
         self._announce()
         self.attempts.lose_node(address, reason)

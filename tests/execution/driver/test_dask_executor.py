@@ -90,7 +90,7 @@ def test_trials_wait_while_the_driver_is_behind_and_are_not_given_up(experiment,
 
     behind = Behind()
     run = experiment(flood, lease_s=4.0)
-    run.executor.pace(behind)
+    run.driver = behind
     with run:
         assert behind.asked.wait(60)
         run.launch("a")
@@ -339,7 +339,7 @@ def test_a_silent_driver_loses_its_trials(experiment, ends):
     with experiment(forever, lease_s=0.5) as run:
         run.launch("a")
         pid = run.until_started("a").pid
-        (link,) = run.executor._experiment._links.values()
+        (link,) = run.executor._pool._links.values()
         run.executor._client.loop.add_callback(link.abandon)  # as if the driver were gone
         assert ends(pid)
 
@@ -387,7 +387,7 @@ def test_a_task_that_somebody_cancels_is_lost_and_its_process_ended(experiment, 
     with experiment(forever, stop_grace_s=0.1) as run:
         run.launch("a")
         pid = run.until_started("a").pid
-        (live,) = run.executor._experiment.attempts._live.values()
+        (live,) = run.executor._pool.attempts._live.values()
         run.executor._client.cancel(live.tasks[0])
         end = run.until_ended("a")
         assert (end.outcome, end.error.kind) == (Outcome.LOST, "lost")

@@ -13,7 +13,7 @@ from typing import Any
 from prefect_tune.checkpoint.files import remove_tree
 from prefect_tune.error import StorageError, StorageUnavailable
 from prefect_tune.execution.base import ExperimentEnv
-from prefect_tune.execution.driver.trial_files import TrialFileCollector
+from prefect_tune.execution.driver.trial_files import NodeTasks, TrialFileCollector
 from prefect_tune.execution.files.chunked_copy import (
     LocalDirectory,
     TransferEnd,
@@ -49,17 +49,10 @@ class DriverFiles:
         self._env = env
         self._here = LocalDirectory(env.experiment_dir)
         self._transfers = Transfers(env.storage_timeout_s)
-        files = env.output_files
-        self._logs = TrialFileCollector(
-            self._here,
-            self._transfers,
-            env.sync_period_s,
-            env.storage_timeout_s,
-            frozenset((files.stdout, files.stderr)),
-        )
+        self._logs = TrialFileCollector(self._here, self._transfers, env)
         self._turns = asyncio.Semaphore(_MAX_PARALLEL)
         self._nodes: dict[str, NodeClient] = {}
-        self._work: dict[str, set[asyncio.Task[None]]] = {}
+        self._work = NodeTasks()
         self._trials: dict[str, asyncio.Lock] = {}
         # Fetched checkpoints whose `CheckpointUploaded` has not been received.
         self._unconfirmed: dict[str, str] = {}
@@ -71,7 +64,9 @@ class DriverFiles:
 
     def lose_node(self, address: str) -> None:
         """Cancel all transfers of a lost node."""
-        self._abandon(address)
+        self._nodes.pop(address, None)
+        self._logs.lose_node(address)
+        self._work.cancel(address)
         unconfirmed = [path for path, node in self._unconfirmed.items() if node == address]
         for path in unconfirmed:
             # The node will never report this checkpoint.
@@ -82,10 +77,7 @@ class DriverFiles:
         """Carry out a node's request for a checkpoint."""
         node = self._nodes.get(address)
         if node is not None:
-            task = asyncio.get_running_loop().create_task(self._serve(node, request))
-            tasks = self._work.setdefault(address, set())
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+            self._work.start(address, self._serve(node, request))
 
     def confirm(self, path: str) -> None:
         """Note that a checkpoint has been reported, so that it stays even if its node is lost."""
@@ -114,20 +106,8 @@ class DriverFiles:
     async def close(self, patience: float) -> None:
         """Wait up to `patience` seconds for running transfers, then cancel the rest."""
         await self._logs.close(patience)
-        tasks = {task for work in self._work.values() for task in work}
-        if tasks:
-            await asyncio.wait(tasks, timeout=patience)
-        for address in list(self._nodes):
-            self._abandon(address)
-        if tasks:
-            await asyncio.wait(tasks)
-
-    def _abandon(self, address: str) -> None:
-        self._nodes.pop(address, None)
-        self._logs.lose_node(address)
-        # They stay in `_work` until they have cleaned up, for which `close` waits.
-        for task in self._work.get(address, ()):
-            task.cancel()
+        await self._work.finish(patience)
+        self._nodes.clear()
 
     async def _serve(self, node: NodeClient, request: CheckpointRequest) -> None:
         """Copy a checkpoint, and send the node the outcome."""

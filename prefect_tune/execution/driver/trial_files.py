@@ -7,11 +7,13 @@ import contextlib
 import logging
 import os
 import secrets
-from collections import defaultdict
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from prefect_tune.error import CheckpointUnreadable, StorageError
+from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.files.chunked_copy import (
     LocalDirectory,
     Transfers,
@@ -25,8 +27,6 @@ from prefect_tune.result import DRIVER_FILES
 RECORD_FILE = ".files_of_nodes"
 #: Files that the driver itself writes.
 _OWN = DRIVER_FILES | {RECORD_FILE}
-#: Default files for the output of trials.
-STREAMS = frozenset({"stdout", "stderr"})
 #: Bytes that must be unchanged for a larger file to count as appended to.
 _OVERLAP = 4096
 _logger = logging.getLogger(__name__)
@@ -165,6 +165,39 @@ class TrialFiles:
         os.replace(self._file(temporary), self._file(final))
 
 
+class NodeTasks:
+    """Tasks that work for nodes, in the client's event loop; a lost node's are cancelled."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[asyncio.Task[None], str] = {}
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def start(self, address: str, work: Coroutine[Any, Any, None]) -> None:
+        """Start to work for a node."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks[task] = address
+        task.add_done_callback(self._tasks.pop)
+
+    def cancel(self, address: str) -> None:
+        """Cancel the tasks for a node; `finish` waits until they have cleaned up."""
+        for task, node in self._tasks.items():
+            if node == address:
+                task.cancel()
+
+    async def finish(self, patience: float) -> int:
+        """Wait up to `patience` seconds, then cancel the rest; return how many those were."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=patience)
+        late = list(self._tasks)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+        return len(late)
+
+
 @dataclass(eq=False)
 class TrialFileCollector:
     """Fetches the files of trials' directories on nodes: periodically, and when an attempt ends.
@@ -174,24 +207,18 @@ class TrialFileCollector:
     Args:
         here: The experiment directory.
         transfers: Limits the memory of copies.
-        period_s: Seconds between two checks of a running trial.
-        timeout_s: Seconds after which a check is given up.
-        streams: See `TrialFiles`.
+        env: The experiment, which says how often to look, for how long, and at which output.
     """
 
     here: LocalDirectory
     transfers: Transfers
-    period_s: float
-    timeout_s: float
-    streams: frozenset[str] = STREAMS
+    env: ExperimentEnv
     _turns: asyncio.Semaphore = field(
         init=False, default_factory=lambda: asyncio.Semaphore(_MAX_PARALLEL)
     )
     _watched: dict[tuple[str, str], NodeClient] = field(init=False, default_factory=dict)
     _trials: dict[str, TrialFiles] = field(init=False, default_factory=dict)
-    _work: dict[str, set[asyncio.Task[None]]] = field(
-        init=False, default_factory=lambda: defaultdict(set)
-    )
+    _work: NodeTasks = field(init=False, default_factory=NodeTasks)
     _timer: asyncio.TimerHandle | None = None
     _told: set[str] = field(init=False, default_factory=set)
 
@@ -211,8 +238,7 @@ class TrialFileCollector:
         """Stop fetching files of a lost node; files that were fetched stay."""
         for key in [key for key in self._watched if key[0] == address]:
             del self._watched[key]
-        for task in self._work.pop(address, set()):
-            task.cancel()
+        self._work.cancel(address)
 
     async def close(self, patience: float) -> None:
         """Fetch all new files within `patience` seconds, and stop."""
@@ -220,23 +246,17 @@ class TrialFileCollector:
             self._timer.cancel()
         for address, directory in list(self._watched):
             self.unwatch(address, directory)
-        tasks = {task for work in self._work.values() for task in work}
-        if not tasks:
-            return
-        _, late = await asyncio.wait(tasks, timeout=patience)
-        for task in late:
-            task.cancel()
+        late = await self._work.finish(patience)
         if late:
             _logger.warning(
                 "Output of %d trials was not fetched from their nodes within %.0f s.",
-                len(late),
+                late,
                 patience,
             )
-            await asyncio.wait(late)
 
     def _schedule(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(max(self.period_s, _SHORTEST_PERIOD_S), self._collect_all)
+        period_s = max(self.env.sync_period_s, _SHORTEST_PERIOD_S)
+        self._timer = asyncio.get_running_loop().call_later(period_s, self._collect_all)
 
     def _collect_all(self) -> None:
         self._schedule()
@@ -247,18 +267,18 @@ class TrialFileCollector:
                 self._collect(node, directory)
 
     def _collect(self, node: NodeClient, directory: str) -> None:
-        task = asyncio.get_running_loop().create_task(self._fetch(node, directory))
-        tasks = self._work[node.address]
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        self._work.start(node.address, self._fetch(node, directory))
 
     async def _fetch(self, node: NodeClient, directory: str) -> None:
         trial = self._trials.get(directory)
         if trial is None:
-            trial = TrialFiles(self.here, directory, self.transfers, self.streams)
+            files = self.env.output_files
+            streams = frozenset((files.stdout, files.stderr))
+            trial = TrialFiles(self.here, directory, self.transfers, streams)
             self._trials[directory] = trial
+        timeout_s = self.env.storage_timeout_s
         try:
-            async with trial.lock, self._turns, asyncio.timeout(self.timeout_s):
+            async with trial.lock, self._turns, asyncio.timeout(timeout_s):
                 for path, status in (await node.files(directory)).items():
                     await trial.fetch(node, path, status)
         except CheckpointUnreadable:  # a file was removed while we looked
@@ -270,5 +290,5 @@ class TrialFileCollector:
                     "What a trial has written on the worker at %s could not be fetched to %s: %s",
                     node.address,
                     directory,
-                    error or f"not done within {self.timeout_s:g} s",
+                    error or f"not done within {timeout_s:g} s",
                 )

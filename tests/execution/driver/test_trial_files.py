@@ -10,7 +10,12 @@ import pytest
 from prefect_tune.execution.driver.trial_files import RECORD_FILE, TrialFileCollector
 from prefect_tune.execution.files.chunked_copy import LocalDirectory, Transfers
 from prefect_tune.execution.files.node_files import READ_FILES, NodeClient
+from tests.execution.experiments import make_env
 from tests.execution.loopback import Node, content, make_checkpoint
+
+
+def env_at(directory):
+    return make_env(str, directory, sync_period_s=3600, storage_timeout_s=60.0)
 
 
 class Driver:
@@ -20,12 +25,13 @@ class Driver:
         self.trial = directory / "t"
         self.trial.mkdir(parents=True, exist_ok=True)
         self._here = LocalDirectory(directory)
+        self._env = env_at(directory)
         self._loop = asyncio.new_event_loop()
         self._transfers = self._loop.run_until_complete(self._make())
 
     async def _make(self):
         transfers = Transfers(60.0)
-        self._logs = TrialFileCollector(self._here, transfers, 3600, 60.0)
+        self._logs = TrialFileCollector(self._here, transfers, self._env)
         return transfers
 
     def collect(self, node, address="tcp://node:1"):
@@ -186,13 +192,13 @@ def test_a_node_that_does_not_answer_is_not_asked_more_and_more(node, tmp_path):
 
     async def watch():
         here = LocalDirectory(tmp_path)
-        logs = TrialFileCollector(here, Transfers(60.0), 3600, 60.0)
+        logs = TrialFileCollector(here, Transfers(60.0), env_at(tmp_path))
         logs.watch(Silent(), "t")
         for _ in range(20):
             logs._collect_all()
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-        under_way = sum(map(len, logs._work.values()))
+        under_way = len(logs._work)
         logs.lose_node(Silent.address)
         await logs.close(0)
         return under_way

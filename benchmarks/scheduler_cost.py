@@ -20,21 +20,18 @@ from prefect_tune.testing.simulation import SimulatedController
 _LIVE = 1000
 _SECONDS = "time_total_s"
 _POPULATION = {"perturbation_interval": 1, "hyperparam_mutations": {"x": [1, 2, 3]}}
-#: By scheduler, what it is made with beside metric and mode: a decision at each result, if it can.
+#: By scheduler, its arguments besides metric and mode: those with which it decides most often.
 _ARGUMENTS: dict[str, dict[str, Any]] = {
-    "fifo": {},
     "asha": {"max_t": 81, "reduction_factor": 3},
     "median_stopping_rule": {"time_attr": _SECONDS, "grace_period": 1},
     "hyperband": {"max_t": 81},
     "hb_bohb": {"max_t": 81},
     "pbt": {"time_attr": _SECONDS, **_POPULATION},
-    "pbt_replay": {},
     "pb2": {
         "time_attr": _SECONDS,
         "perturbation_interval": 1,
         "hyperparam_bounds": {"x": [0.0, 4.0]},
     },
-    "resource_changing": {},
     "asha_promotion": {"max_t": 81, "reduction_factor": 3},
     "multi_objective_asha": {"metric": ["loss", "size"], "max_t": 81, "reduction_factor": 3},
 }
@@ -89,7 +86,7 @@ def measure(*, scheduler: str, results: int) -> Values:
 
 
 def _make(name: str) -> TrialScheduler:
-    arguments = {"metric": "loss", "mode": "min", **_ARGUMENTS[name]}
+    arguments = {"metric": "loss", "mode": "min", **_ARGUMENTS.get(name, {})}
     if name == "resource_changing":
         arguments["base_scheduler"] = ASHAScheduler(metric="loss", mode="min", max_t=81)
     if name == "pbt_replay":

@@ -89,7 +89,7 @@ class Experiment:
         self.executor.kill([Kill(trial_id, 1, self.node, "a test")])
 
     def next_event(self) -> Event:
-        event = self.events.get(timeout=60)
+        event = self.events.get(timeout=120)
         if isinstance(event, Exception):
             raise event
         self.seen.append(event)

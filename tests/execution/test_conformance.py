@@ -8,7 +8,7 @@ from prefect_tune.coordinator.events import Node
 from prefect_tune.execution.cluster.api import connect
 from prefect_tune.execution.driver.dask_executor import DaskExecutor
 from prefect_tune.resources import Resources
-from prefect_tune.testing.executor import ExecutorConformance
+from tests.execution.executor_conformance import ExecutorConformance
 
 from ..simulation.full_executor import FullExecutor
 from .experiments import make_env

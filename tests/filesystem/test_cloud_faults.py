@@ -12,9 +12,9 @@ from prefect_tune.error import StorageError, StorageUnavailable
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.retry import Limits
 from prefect_tune.filesystem.store import Store, open_store
-from prefect_tune.testing.store import content
 from tests.clouds.azurite import connection_string, read_only_token
 from tests.clouds.bucket import CloudBucket
+from tests.filesystem.store_conformance import content
 from tests.s3.endpoint import Endpoint
 from tests.s3.fault_proxy import FaultProxy, running_proxy
 from tests.s3.faults import Answer, CutDownload, Drop, Fault, LoseAnswer

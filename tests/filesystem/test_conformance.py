@@ -11,16 +11,11 @@ from prefect_tune.filesystem import fsspec_backend
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.retry import Limits
 from prefect_tune.filesystem.store import Store, open_store
-from prefect_tune.testing import store as any_store
 from tests.clouds.bucket import CloudBucket
 from tests.clouds.webhdfs import webhdfs_server
-from tests.filesystem.conftest import LARGE
+from tests.filesystem.store_conformance import StoreConformance
 from tests.s3.endpoint import Bucket
 from tests.s3.moto_main import LISTING
-
-
-class StoreConformance(any_store.StoreConformance):
-    large = LARGE
 
 
 class TestLocal(StoreConformance):

@@ -16,8 +16,8 @@ from prefect_tune.error import StorageError, StorageUnavailable
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.retry import Limits
 from prefect_tune.filesystem.store import Store, open_store
-from prefect_tune.testing.store import content
 from tests.filesystem.conftest import LARGE
+from tests.filesystem.store_conformance import content
 from tests.s3.endpoint import Bucket, Endpoint
 from tests.s3.fault_proxy import FaultProxy
 from tests.s3.faults import (

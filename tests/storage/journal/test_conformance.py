@@ -6,7 +6,7 @@ from prefect_tune.storage.fetch import begin_run, fetch_experiment
 from prefect_tune.storage.journal.file import JOURNAL_FILE, Journal, LocalJournal
 from prefect_tune.storage.journal.header import JournalHeader
 from prefect_tune.storage.journal.shipper import Shipment
-from prefect_tune.testing.journal import JournalConformance
+from tests.storage.journal.journal_conformance import JournalConformance
 from tests.storage.stores import DictStore
 
 

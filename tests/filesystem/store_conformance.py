@@ -18,9 +18,7 @@ import pytest
 
 from prefect_tune.error import StorageError
 from prefect_tune.filesystem.store import Store
-
-#: A size that a transfer splits into several parts.
-LARGE = 36 * 2**20 + 17
+from tests.filesystem.conftest import LARGE
 
 
 def content(size: int) -> bytes:
@@ -34,11 +32,9 @@ class StoreConformance:
 
     Attributes:
         listing: How many files the store tells at once at most.
-        large: A size of which the store makes several parts when it sends or fetches a file.
     """
 
     listing = 1000
-    large = LARGE
 
     @pytest.fixture
     def store(self) -> Store:
@@ -102,7 +98,7 @@ class StoreConformance:
         assert store.sizes() == {"b": 1}
 
     def test_files_there_and_back(self, store: Store, tmp_path: Path) -> None:
-        sizes = (0, 1, 1000, self.large)
+        sizes = (0, 1, 1000, LARGE)
         for size in sizes:
             (tmp_path / "up").write_bytes(content(size))
             store.put_tree(tmp_path, f"sent/{size}", names=["up"])
@@ -111,7 +107,7 @@ class StoreConformance:
         assert store.sizes("sent") == {f"{size}/up": size for size in sizes}
 
     def test_trees_there_and_back(self, store: Store, tmp_path: Path) -> None:
-        tree = {"a": b"1", "b/c": b"", "b/d/.hidden": b"22", "large": content(self.large)}
+        tree = {"a": b"1", "b/c": b"", "b/d/.hidden": b"22", "large": content(LARGE)}
         _make(tmp_path / "up", tree)
         store.write("tree/of another", b"stays")
         store.put_tree(tmp_path / "up", "tree", last=("a", "not there"))
@@ -129,7 +125,7 @@ class StoreConformance:
         assert _files(tmp_path / "down") == {"b/d": b"333"}
 
     def test_the_last_files_of_a_tree_come_last(self, store: Store, tmp_path: Path) -> None:
-        _make(tmp_path / "up", {"marker": b"m", "zzz/file": b"1", "aaa": content(self.large)})
+        _make(tmp_path / "up", {"marker": b"m", "zzz/file": b"1", "aaa": content(LARGE)})
         done = threading.Event()
         too_early: list[list[str]] = []
 

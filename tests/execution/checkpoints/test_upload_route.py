@@ -449,7 +449,7 @@ def test_uploads_end_when_the_driver_is_gone(experiment, shaky, fault_proxy, fau
         pid = run.until_started("a").pid
         run.until_reported("a")
         node = agent(run)
-        (link,) = run.executor._experiment._links.values()
+        (link,) = run.executor._pool._links.values()
         run.executor._client.loop.add_callback(link.abandon)  # as if the driver were gone
         assert ends(pid)
         fault_proxy.come_back()

@@ -37,7 +37,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Create, list or delete the automations on the server that PREFECT_API_URL names."""
     from prefect_tune.orchestration.control.automations import (
-        AutomationOptions,
         create_automations,
         delete_automations,
         list_automations,
@@ -52,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         return EXIT_OK
     if arguments.action == "create":
         try:
-            options = AutomationOptions(
+            create_automations(
                 silence_s=arguments.silence,
                 max_runs=arguments.max_runs,
                 resume=not arguments.no_resume,
@@ -60,7 +59,6 @@ def run(arguments: argparse.Namespace) -> int:
         except InvalidArgument as error:
             option = {"silence_s": "--silence", "max_runs": "--max-runs"}[error.argument]
             raise UsageError(option, f"{error.problem} {error.hint}") from error
-        create_automations(options)
     installed = list_automations()
     print(f"Automations on {url}:" if installed else f"No automations of prefect-tune on {url}.")
     for automation in installed:

@@ -156,12 +156,11 @@ def _lives(pid: int) -> bool:
 @pytest.fixture
 def automations(prefect_api: str) -> Iterator[None]:
     from prefect_tune.orchestration.control.automations import (
-        AutomationOptions,
         create_automations,
         delete_automations,
     )
 
-    create_automations(AutomationOptions(silence_s=10))
+    create_automations(silence_s=10)
     yield
     delete_automations()
 

@@ -15,7 +15,6 @@ deployment that cannot be imported is not started for ever.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -46,9 +45,10 @@ _FINAL = ("Completed", "Failed", "Cancelled", "Crashed", "Interrupted")
 _LEAVING = (*_FINAL, "Cancelling", "Suspended", "Paused", "AwaitingRetry")
 
 
-@dataclass(frozen=True, slots=True)
-class AutomationOptions:
-    """Options of the automations.
+def create_automations(
+    silence_s: float = 60.0, max_runs: int = 10, resume: bool = True
+) -> list[Automation]:
+    """Create the automations on the server in effect, or update existing ones.
 
     Args:
         silence_s: Seconds without a sign of life after which a process is taken for dead; a few
@@ -59,30 +59,11 @@ class AutomationOptions:
     Raises:
         InvalidArgument: On impossible values.
     """
-
-    silence_s: float = 60.0
-    max_runs: int = 10
-    resume: bool = True
-
-    def __post_init__(self) -> None:
-        if self.silence_s < SHORTEST_SILENCE:
-            raise InvalidArgument(
-                "silence_s", f"got {self.silence_s:g}.", f"It is >= {SHORTEST_SILENCE:g}."
-            )
-        if self.max_runs < 2:
-            raise InvalidArgument("max_runs", f"got {self.max_runs}.", "It is >= 2.")
-
-
-def create_automations(options: AutomationOptions | None = None) -> list[Automation]:
-    """Create the automations on the server in effect, or update existing ones.
-
-    Raises:
-        InvalidArgument: On impossible options.
-    """
-    options = options or AutomationOptions()
-    wanted = [_crash_automation(options)] + (
-        [_resume_automation(options)] if options.resume else []
-    )
+    if silence_s < SHORTEST_SILENCE:
+        raise InvalidArgument("silence_s", f"got {silence_s:g}.", f"It is >= {SHORTEST_SILENCE:g}.")
+    if max_runs < 2:
+        raise InvalidArgument("max_runs", f"got {max_runs}.", "It is >= 2.")
+    wanted = [_crash_automation(silence_s)] + ([_resume_automation(max_runs)] if resume else [])
     with get_client(sync_client=True) as client:
         known = {automation.name: automation for automation in _installed(client)}
         for automation in wanted:
@@ -113,12 +94,12 @@ def delete_automations() -> list[str]:
     return [automation.name for automation in installed]
 
 
-def _crash_automation(options: AutomationOptions) -> AutomationCore:
+def _crash_automation(silence_s: float) -> AutomationCore:
     return AutomationCore(
         name=NOTICE,
         description=(
             f"Marks a flow run as crashed when its sweep has given no sign of life for "
-            f"{options.silence_s:g} s."
+            f"{silence_s:g} s."
         ),
         trigger=EventTrigger(
             match=ResourceSpecification(_RUNS),
@@ -127,24 +108,24 @@ def _crash_automation(options: AutomationOptions) -> AutomationCore:
             for_each=_FOR_EACH,
             posture=Posture.Proactive,
             threshold=1,
-            within=timedelta(seconds=options.silence_s),
+            within=timedelta(seconds=silence_s),
         ),
         actions=[
             ChangeFlowRunState(
                 state=StateType.CRASHED,
-                message=f"Its sweep has given no sign of life for {options.silence_s:g} s.",
+                message=f"Its sweep has given no sign of life for {silence_s:g} s.",
             )
         ],
     )
 
 
-def _resume_automation(options: AutomationOptions) -> AutomationCore:
-    counts = [str(count) for count in range(1, options.max_runs)]
+def _resume_automation(max_runs: int) -> AutomationCore:
+    counts = [str(count) for count in range(1, max_runs)]
     return AutomationCore(
         name=RESUME,
         description=(
             "Schedules a deployment's flow run that has crashed during a sweep again, up to "
-            f"{options.max_runs} runs in all; the sweep goes on where it ended."
+            f"{max_runs} runs in all; the sweep goes on where it ended."
         ),
         trigger=EventTrigger(
             match=ResourceSpecification({**_RUNS, "prefect.run-count": counts}),

@@ -13,7 +13,6 @@ from prefect_tune.error import InvalidArgument
 from prefect_tune.orchestration.control.automations import (
     NOTICE,
     RESUME,
-    AutomationOptions,
     create_automations,
     delete_automations,
     list_automations,
@@ -37,7 +36,7 @@ def on_server() -> dict[str, Any]:
 def test_created_once_changed_and_deleted() -> None:
     create_automations()
     first = on_server()
-    create_automations(AutomationOptions(silence_s=120))
+    create_automations(silence_s=120)
     second = on_server()
     assert {name: first[name].id for name in (NOTICE, RESUME)} == {
         name: second[name].id for name in (NOTICE, RESUME)
@@ -60,12 +59,12 @@ def test_what_somebody_has_switched_off_stays_off() -> None:
 
 def test_without_resume_the_second_one_goes() -> None:
     create_automations()
-    create_automations(AutomationOptions(resume=False))
+    create_automations(resume=False)
     assert [installed.name for installed in list_automations()] == [NOTICE]
 
 
 def test_the_number_of_runs_is_bounded() -> None:
-    create_automations(AutomationOptions(max_runs=3))
+    create_automations(max_runs=3)
     match = on_server()[RESUME].trigger.match
     assert match["prefect.run-count"] == ["1", "2"]
 
@@ -75,5 +74,5 @@ def test_the_number_of_runs_is_bounded() -> None:
 )
 def test_impossible_options(options: dict[str, Any], argument: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        AutomationOptions(**options)
+        create_automations(**options)
     assert caught.value.argument == argument

@@ -3,7 +3,6 @@
 # Annotations must stay objects, because Prefect makes the form from them.
 import inspect
 import logging
-from collections import Counter
 from typing import Any, Literal
 
 from prefect.blocks.abstract import NotificationBlock
@@ -12,11 +11,12 @@ from prefect.utilities.asyncutils import run_coro_as_sync
 from pydantic import BaseModel, ConfigDict, Field
 
 from prefect_tune.callback import Callback
-from prefect_tune.experiment.trial import ERROR, Trial
+from prefect_tune.experiment.trial import Trial
 from prefect_tune.orchestration.blocks.dask_cluster import DaskCluster
 from prefect_tune.orchestration.blocks.tune_storage import TuneStorage
 from prefect_tune.orchestration.prefect_internals import load_block
 from prefect_tune.orchestration.spec.experiment import Resources, TrialResources
+from prefect_tune.reporters.progress import SweepProgress
 
 _logger = logging.getLogger("prefect_tune")
 
@@ -95,25 +95,22 @@ class NotifyOnEnd(Callback):
     def __init__(self, notification: Notification, metric: str, mode: str) -> None:
         self._notification = notification
         self._metric = metric
-        self._best: Any = max if mode == "max" else min
+        self._mode = mode
         self._load()
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         """Send the notification."""
-        counts = Counter(trial.status for trial in trials)
-        if not trials or (self._notification.when == "a trial failed" and not counts[ERROR]):
+        progress = SweepProgress(self._metric, self._mode)
+        progress.update(trials)
+        if not trials or (self._notification.when == "a trial failed" and not progress.errors):
             return
-        values = [
-            trial.last_result[self._metric]
-            for trial in trials
-            if isinstance(trial.last_result.get(self._metric), (int, float))
-        ]
-        best = f"best {self._metric}={self._best(values):.6g}" if values else "no result"
-        shown = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
+        best = progress.best
+        found = "no result" if best is None else f"best {self._metric}={best.value:.6g}"
+        shown = ", ".join(f"{number} {status}" for status, number in progress.counts().items())
         place = trials[0].local_experiment_path
         try:
             sent: Any = self._load().notify(
-                f"{best}; {len(trials)} trials ({shown}). Results: {place}",
+                f"{found}; {len(trials)} trials ({shown}). Results: {place}",
                 f"The sweep in {place} has ended",
             )
             if inspect.iscoroutine(sent):

@@ -11,8 +11,10 @@ from prefect.blocks.core import Block
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 from pydantic import ValidationError
 
-from prefect_tune.blocks import DaskCluster, ExperimentDefaults, TuneStorage
+from prefect_tune.blocks import DaskCluster, ExperimentDefaults, Notification, TuneStorage
 from prefect_tune.error import InvalidArgument
+from prefect_tune.experiment.trial import RUNNING, Trial
+from prefect_tune.orchestration.blocks.experiment_defaults import NotifyOnEnd
 from prefect_tune.orchestration.spec.experiment import ExperimentSpec
 from prefect_tune.tuner import Tuner
 
@@ -96,3 +98,15 @@ def test_a_saved_block_with_blocks_in_it_fills_and_tells_the_end(
     assert subject.endswith("told has ended")
     assert body.startswith("best score=")
     assert "2 trials (2 TERMINATED)" in body
+
+
+def test_the_end_is_told_with_the_best_value_of_a_nested_metric(prefect_api: str) -> None:
+    Pager().save("team", overwrite=True)
+    Pager.told.clear()
+    trials = [Trial("train", config={}) for _ in range(2)]
+    for trial, score in zip(trials, (0.5, 0.25), strict=True):
+        trial.status, trial.last_result = RUNNING, {"val": {"score": score}}
+    notify = NotifyOnEnd(Notification(block="pager/team"), "val/score", "max")
+    notify.on_experiment_end(trials)
+    ((_, body),) = Pager.told
+    assert body.startswith("best val/score=0.5; 2 trials (2 RUNNING)")

@@ -10,7 +10,7 @@ from typing import Any
 
 from prefect_tune.error import StorageError, StorageUnavailable
 from prefect_tune.execution.launch.helper_process import HelperGone, HelperProcess
-from prefect_tune.execution.protocol.helper_messages import Transfer, TransferMessage
+from prefect_tune.execution.protocol.helper_messages import HelperMessage, Transfer
 from prefect_tune.filesystem.location import Location
 from prefect_tune.filesystem.retry import Limits
 
@@ -38,11 +38,9 @@ class _Process(HelperProcess):
         self._on_outage = on_outage
 
     def on_message(self, message: int, payload: Any) -> Any:
-        if message == TransferMessage.FAILED:
-            raise payload
-        if message == TransferMessage.OUTAGE:
+        if message == HelperMessage.OUTAGE:
             self._on_outage(payload)
-        return payload
+        return super().on_message(message, payload)
 
 
 class TransferClient:
@@ -65,7 +63,7 @@ class TransferClient:
         # Separate limits, so that a starting trial does not wait for uploads of others.
         self._room = {
             kind: asyncio.Semaphore(_MAX_PARALLEL)
-            for kind in (TransferMessage.PUT, TransferMessage.GET)
+            for kind in (HelperMessage.PUT, HelperMessage.GET)
         }
         self._closed = False
 
@@ -91,11 +89,11 @@ class TransferClient:
             StorageError: If it cannot be done.
         """
         since = asyncio.get_running_loop().time() - waited_s
-        async with self._room[TransferMessage.PUT]:
+        async with self._room[HelperMessage.PUT]:
             waited = asyncio.get_running_loop().time() - since
             outage = max(self._timeout_s - waited, _LEAST_OUTAGE_S)
             transfer = Transfer(location, path, str(directory), self._timeout_s, outage)
-            await self._transfer(TransferMessage.PUT, transfer)
+            await self._transfer(HelperMessage.PUT, transfer)
 
     async def get(self, location: Location, path: str, directory: Path) -> None:
         """Download a checkpoint; its directory appears when it is complete.
@@ -113,8 +111,8 @@ class TransferClient:
         # The trial that waits for this holds resources that another trial could use meanwhile.
         outage = min(self._timeout_s, Limits().outage_s)
         transfer = Transfer(location, path, str(directory), self._timeout_s, outage)
-        async with self._room[TransferMessage.GET]:
-            await self._transfer(TransferMessage.GET, transfer)
+        async with self._room[HelperMessage.GET]:
+            await self._transfer(HelperMessage.GET, transfer)
 
     def close(self) -> None:
         """End the transfer process; running transfers fail."""
@@ -122,7 +120,7 @@ class TransferClient:
         if self._process is not None:
             self._process.close()
 
-    async def _transfer(self, message: TransferMessage, transfer: Transfer) -> None:
+    async def _transfer(self, message: HelperMessage, transfer: Transfer) -> None:
         for _ in range(_MAX_TRIES):
             process = self._live_process()
             try:

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from prefect_tune.error import StorageError, TuneError
 from prefect_tune.execution.protocol.frames import RECEIVE_BYTES, Frame, FrameBuffer, encode
-from prefect_tune.execution.protocol.helper_messages import Transfer, TransferMessage
+from prefect_tune.execution.protocol.helper_messages import HelperMessage, Transfer
 from prefect_tune.filesystem.retry import Limits, OutageWatch
 from prefect_tune.filesystem.store import open_store
 from prefect_tune.storage.checkpoints import CheckpointStore
@@ -67,7 +67,7 @@ class TransferServer:
         self._replying = threading.Lock()
         self._parent = os.getppid()
         self._outages: defaultdict[str, OutageReport] = defaultdict(
-            lambda: OutageReport(lambda problem: self._reply(TransferMessage.OUTAGE, 0, problem))
+            lambda: OutageReport(lambda problem: self._reply(HelperMessage.OUTAGE, 0, problem))
         )
 
     def run(self) -> None:
@@ -92,26 +92,26 @@ class TransferServer:
     def _carry_out(self, frame: Frame) -> None:
         try:
             transfer: Transfer = pickle.loads(frame.payload)
-            _move(TransferMessage(frame.kind), transfer, self._outages[transfer.location.url])
+            _move(HelperMessage(frame.kind), transfer, self._outages[transfer.location.url])
         except TuneError as error:
-            self._reply(TransferMessage.FAILED, frame.seq, error)
+            self._reply(HelperMessage.FAILED, frame.seq, error)
         except Exception as error:
             _logger.exception("A checkpoint could not be transferred.")
             unforeseen = StorageError(f"the transfer failed: {type(error).__name__}: {error}")
-            self._reply(TransferMessage.FAILED, frame.seq, unforeseen)
+            self._reply(HelperMessage.FAILED, frame.seq, unforeseen)
         else:
-            self._reply(TransferMessage.DONE, frame.seq, None)
+            self._reply(HelperMessage.DONE, frame.seq, None)
 
-    def _reply(self, message: TransferMessage, seq: int, payload: object) -> None:
+    def _reply(self, message: HelperMessage, seq: int, payload: object) -> None:
         # If the agent is gone, this process ends as well.
         with self._replying, contextlib.suppress(OSError):
             self._control.sendall(encode(message, seq, pickle.dumps(payload)))
 
 
-def _move(message: TransferMessage, transfer: Transfer, watch: OutageWatch) -> None:
+def _move(message: HelperMessage, transfer: Transfer, watch: OutageWatch) -> None:
     limits = Limits(outage_s=transfer.outage_s, total_s=transfer.timeout_s)
     checkpoints = CheckpointStore(open_store(transfer.location, limits, watch=watch))
-    if message is TransferMessage.PUT:
+    if message is HelperMessage.PUT:
         checkpoints.put(transfer.directory, transfer.path)
     else:
         checkpoints.get(transfer.path, transfer.directory)

@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from prefect_tune.error import ClusterError
 from prefect_tune.execution.protocol.frames import RECEIVE_BYTES, Frame, FrameBuffer, encode
-from prefect_tune.execution.protocol.helper_messages import ExitCode, Refusal, ZygoteMessage
+from prefect_tune.execution.protocol.helper_messages import ExitCode, HelperMessage
 
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
 _MAIN = (
@@ -130,6 +130,8 @@ class HelperProcess:
         Raises:
             Exception: If the request failed.
         """
+        if message == HelperMessage.FAILED:
+            raise payload
         return payload
 
     def on_gone(self) -> None:
@@ -200,18 +202,6 @@ class HelperProcess:
         )
 
 
-class Refused(Exception):
-    """Error for a request that the zygote has refused.
-
-    Args:
-        refusal: The reason.
-    """
-
-    def __init__(self, refusal: Refusal) -> None:
-        self.refusal = refusal
-        super().__init__(f"{refusal.kind}: {refusal.message}")
-
-
 class ZygoteClient(HelperProcess):
     """Zygote process and the requests to it; its trial processes end with it."""
 
@@ -227,24 +217,22 @@ class ZygoteClient(HelperProcess):
             HelperGone: If the zygote died.
         """
         started: tuple[int, asyncio.Future[ExitCode]] = await self.request(
-            ZygoteMessage.START, payload, (descriptor,)
+            HelperMessage.START, payload, (descriptor,)
         )
         return started
 
     @override
     def on_message(self, message: int, payload: Any) -> Any:
-        if message == ZygoteMessage.EXITED:
+        if message == HelperMessage.EXITED:
             pid, code = payload
             # The system may reuse the id, so an ended process is removed at once.
             _resolve(self._exits.pop(pid), code)
-        elif message == ZygoteMessage.STARTED:
+        elif message == HelperMessage.STARTED:
             # Registered before the requester wakes up: the exit may follow in the same read.
             exited = asyncio.get_running_loop().create_future()
             self._exits[payload] = exited
             return payload, exited
-        elif message == ZygoteMessage.REFUSED:
-            raise Refused(payload)
-        return payload
+        return super().on_message(message, payload)
 
     @override
     def on_gone(self) -> None:

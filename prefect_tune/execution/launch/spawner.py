@@ -18,15 +18,15 @@ import cloudpickle
 
 from prefect_tune.error import ClusterError, InvalidTrainable
 from prefect_tune.execution.launch.handle import AttemptHandle, start_thread
-from prefect_tune.execution.launch.helper_process import HelperGone, Refused, ZygoteClient
+from prefect_tune.execution.launch.helper_process import HelperGone, ZygoteClient
 from prefect_tune.execution.protocol.frames import FrameKind, encode
 from prefect_tune.execution.protocol.helper_messages import (
     ExitCode,
+    HelperMessage,
     LoadInfo,
     LoadRequest,
-    Refusal,
+    Refused,
     StartRequest,
-    ZygoteMessage,
 )
 from prefect_tune.execution.trial.native_threads import with_sister_variables
 from prefect_tune.trainable.runtime.attempt import AttemptContext
@@ -103,7 +103,7 @@ class AttemptSpawner:
             try:
                 self._trainable = await asyncio.to_thread(load_trainable, source)
             except Exception as error:
-                raise _cannot_load(source, Refusal.of(error)) from error
+                raise _cannot_load(source, Refused.of(error)) from error
             return LoadInfo(THREAD)
         info = await self._load_zygote(self._request)
         if info.method == "fork" and isinstance(source.data, DataFile):
@@ -268,16 +268,16 @@ class AttemptSpawner:
             self._zygote = ZygoteClient()
         try:
             try:
-                info: LoadInfo = await self._zygote.request(ZygoteMessage.LOAD, request)
+                info: LoadInfo = await self._zygote.request(HelperMessage.LOAD, request)
             except HelperGone:
                 if self._closed:
                     raise
                 # Killed, mostly because memory ran out. If importing the trainable ends the
                 # process, it does so again.
                 self._zygote = ZygoteClient()
-                info = await self._zygote.request(ZygoteMessage.LOAD, request)
+                info = await self._zygote.request(HelperMessage.LOAD, request)
         except Refused as error:
-            raise _cannot_load(request.source, error.refusal) from error
+            raise _cannot_load(request.source, error) from error
         return info
 
 
@@ -288,16 +288,16 @@ def _connection() -> tuple[socket.socket, socket.socket]:
     return ours, theirs
 
 
-def _cannot_load(source: TrainableSource, refusal: Refusal) -> InvalidTrainable:
-    if refusal.module is not None:
-        problem = f"there is no module named {refusal.module!r}; {refusal.searched}."
+def _cannot_load(source: TrainableSource, refused: Refused) -> InvalidTrainable:
+    if refused.module is not None:
+        problem = f"there is no module named {refused.module!r}; {refused.searched}."
         hint = (
             "Install it on every node. Of modules beside the script the source goes along, if "
             "together they have no more than 4 MiB."
         )
     else:
-        problem = f"{refusal.kind}: {refusal.message}."
-        hint = f"Importing its module has to work on every node.\n{refusal.traceback}"
+        problem = f"{refused.kind}: {refused.message}."
+        hint = f"Importing its module has to work on every node.\n{refused.traceback}"
     return InvalidTrainable(
         "trainable",
         f"{source.name} (from module {source.module}) cannot be loaded on node "

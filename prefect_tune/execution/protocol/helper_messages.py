@@ -19,15 +19,18 @@ from prefect_tune.trainable.shipping.packing import TrainableSource
 ExitCode = int | None
 
 
-class ZygoteMessage(IntEnum):
-    """Type of a frame to or from the zygote, with its payload in brackets."""
+class HelperMessage(IntEnum):
+    """Type of a frame to or from a helper process, with its payload in brackets."""
 
-    LOAD = 32  #: import the trainable [LoadRequest]
+    LOAD = 32  #: to the zygote: import the trainable [LoadRequest]
     START = 33  #: start an attempt; the trial's socket comes with it [StartRequest]
-    LOADED = 48  #: [LoadInfo]
-    STARTED = 49  #: [pid]
-    REFUSED = 50  #: the request failed [Refusal]
-    EXITED = 51  #: a trial process has ended; no reply [(pid, exit code)]
+    STARTED = 49  #: its reply to that [pid]
+    EXITED = 51  #: from it, no reply: a trial process has ended [(pid, exit code)]
+    PUT = 64  #: to the process that moves checkpoints: upload one [Transfer]
+    GET = 65  #: download one [Transfer]
+    OUTAGE = 82  #: from it, no reply: why storage does not answer; "" once it does [that text]
+    DONE = 80  #: reply of both [of LOAD: LoadInfo; None]
+    FAILED = 81  #: the request failed [the exception; of the zygote: Refused]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +78,9 @@ class StartRequest:
     is_call: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Reply that describes why a request failed.
+@dataclass(eq=False)
+class Refused(Exception):
+    """Error for a request that the zygote could not carry out, in texts that any process loads.
 
     Attributes:
         kind: Name of the exception class.
@@ -95,7 +98,7 @@ class Refusal:
 
     @classmethod
     def of(cls, error: BaseException) -> Self:
-        """Describe the exception that is being handled."""
+        """Make it from the exception that is being handled."""
         return cls(
             type(error).__name__,
             str(error),
@@ -104,15 +107,8 @@ class Refusal:
             import_places(),
         )
 
-
-class TransferMessage(IntEnum):
-    """Type of a frame to or from the process that transfers checkpoints, with its payload."""
-
-    PUT = 64  #: upload a checkpoint [Transfer]
-    GET = 65  #: download a checkpoint [Transfer]
-    DONE = 80  #: [None]
-    FAILED = 81  #: [the exception]
-    OUTAGE = 82  #: storage has not answered for a while [why; "" once it answers again]
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,11 +23,11 @@ from typing import IO, Any
 
 from prefect_tune.execution.protocol.frames import RECEIVE_BYTES, Frame, FrameBuffer, encode
 from prefect_tune.execution.protocol.helper_messages import (
+    HelperMessage,
     LoadInfo,
     LoadRequest,
-    Refusal,
+    Refused,
     StartRequest,
-    ZygoteMessage,
 )
 from prefect_tune.execution.trial import process as trial_process
 from prefect_tune.execution.trial.fork_safety import choose_start_method
@@ -108,18 +108,18 @@ class Zygote:
     def _carry_out(self, frame: Frame) -> None:
         try:
             request = pickle.loads(frame.payload)
-            if frame.kind == ZygoteMessage.LOAD:
-                self._reply(ZygoteMessage.LOADED, frame.seq, self._load(request))
+            if frame.kind == HelperMessage.LOAD:
+                self._reply(HelperMessage.DONE, frame.seq, self._load(request))
             else:
                 pid = self._start(request)
                 self._children.add(pid)
-                self._reply(ZygoteMessage.STARTED, frame.seq, pid)
+                self._reply(HelperMessage.STARTED, frame.seq, pid)
         except ConnectionError:
             raise
         except BaseException as error:  # an import may raise anything, even SystemExit
-            self._reply(ZygoteMessage.REFUSED, frame.seq, Refusal.of(error))
+            self._reply(HelperMessage.FAILED, frame.seq, Refused.of(error))
 
-    def _reply(self, message: ZygoteMessage, seq: int, payload: object) -> None:
+    def _reply(self, message: HelperMessage, seq: int, payload: object) -> None:
         self._control.sendall(encode(message, seq, pickle.dumps(payload)))
 
     def _load(self, request: LoadRequest) -> LoadInfo:
@@ -195,7 +195,7 @@ class Zygote:
             self._orphans.end(pid)
             self._children.discard(pid)
             code = os.waitstatus_to_exitcode(wait_status)
-            self._reply(ZygoteMessage.EXITED, 0, (pid, code))
+            self._reply(HelperMessage.EXITED, 0, (pid, code))
         self._orphans.end_orphans(living=self._children)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from prefect_tune.coordinator.commands import Notice
 from prefect_tune.coordinator.control import Shutdown
-from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.events import (
     AttemptEnded,
     CapacityChanged,
@@ -27,6 +26,7 @@ from prefect_tune.coordinator.failure_policy import (
 )
 from prefect_tune.coordinator.lifecycle import Lifecycle
 from prefect_tune.coordinator.retention import CheckpointRetention
+from prefect_tune.coordinator.shared_state import SharedState
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.coordinator.time_limits import TimeLimits
 from prefect_tune.experiment.attempt import AttemptError
@@ -44,7 +44,7 @@ class AttemptEnds:
     decided once no checkpoint of the attempt is being uploaded any more.
 
     Args:
-        core: The state of the coordinator.
+        shared: The state of the coordinator.
         lifecycle: The transitions of trials.
         retention: Drops checkpoints that are not retained.
         shutdown: Ends the experiment.
@@ -53,13 +53,13 @@ class AttemptEnds:
 
     def __init__(
         self,
-        core: Core,
+        shared: SharedState,
         lifecycle: Lifecycle,
         retention: CheckpointRetention,
         shutdown: Shutdown,
         time_limits: TimeLimits,
     ) -> None:
-        self._core = core
+        self._shared = shared
         self._lifecycle = lifecycle
         self._retention = retention
         self._shutdown = shutdown
@@ -71,7 +71,7 @@ class AttemptEnds:
         """Note that a trial is going to write a checkpoint."""
         live = self._current_entry(event.trial_id, event.attempt)
         if live is not None:
-            self._core.recorder.record(event)
+            self._shared.recorder.record(event)
             # An attempt that repeats the last checkpoint may write earlier ones before it.
             owed = live.book.due if live.closing is not None else None
             live.book.expect(max(event.iteration, owed or 0))
@@ -86,8 +86,8 @@ class AttemptEnds:
         if not live.book.add(checkpoint):
             return
         live.setbacks = live.lost = 0
-        self._core.recorder.record(event)
-        self._core.notify(Notice.CHECKPOINT, live.trial, checkpoint)
+        self._shared.recorder.record(event)
+        self._shared.notify(Notice.CHECKPOINT, live.trial, checkpoint)
         self._retention.update(live)
         self._upload_ended(live)
 
@@ -96,9 +96,9 @@ class AttemptEnds:
         live = self._current_entry(event.trial_id, event.attempt)
         if live is None:
             return
-        self._core.recorder.record(event)
+        self._shared.recorder.record(event)
         live.book.failed(event.reason, event.lost)
-        self._core.warn(live.trial, f"{live.trial}: {event.path} is not saved: {event.reason}")
+        self._shared.warn(live.trial, f"{live.trial}: {event.path} is not saved: {event.reason}")
         self._upload_ended(live)
 
     def _current_entry(self, trial_id: str, attempt: int) -> LiveTrial | None:
@@ -107,7 +107,7 @@ class AttemptEnds:
         The attempt runs, has ended except for its uploads, or was interrupted. After an
         interruption, uploads that were given up may be complete after all.
         """
-        live = self._core.table.live(trial_id)
+        live = self._shared.table.live(trial_id)
         if live is None or live.trial.attempt != attempt:
             return None
         if live.slot is None and live.ending is None and not live.interrupted:
@@ -119,7 +119,7 @@ class AttemptEnds:
             return
         live.uploads -= 1
         # In a replay, the fate follows as a record.
-        if live.uploads <= 0 and not self._core.replaying:
+        if live.uploads <= 0 and not self._shared.replaying:
             self._decide_fate(live, live.ending)
 
     # -- ends -------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ class AttemptEnds:
         """Free the slot of an attempt that has ended, and decide its trial's fate if possible."""
         live = self._current_entry(event.trial_id, event.attempt)
         if live is None:
-            if self._core.replaying:
+            if self._shared.replaying:
                 self._end_dropped(event)
             return
         event = self._time_limits.adjust_end(live, event)
@@ -139,16 +139,16 @@ class AttemptEnds:
         elif live.ending is None:
             self._lifecycle.free(live)
             if event.uploading > 0:
-                self._core.recorder.record(event)
+                self._shared.recorder.record(event)
                 live.ending = event
                 live.uploads = event.uploading
-                self._core.table.uploading += 1
+                self._shared.table.uploading += 1
             else:
                 self._decide_fate(live, event)
 
     def _end_dropped(self, event: AttemptEnded) -> None:
         """Replay the end of a trial that was ended while it waited, if it is not ended already."""
-        live = self._core.table.live(event.trial_id)
+        live = self._shared.table.live(event.trial_id)
         if live is None or live.trial.attempt != event.attempt:
             return
         if event.fate is Fate.TERMINATED:
@@ -160,20 +160,20 @@ class AttemptEnds:
     def on_capacity(self, event: CapacityChanged) -> None:
         """Give up the uploads of ended attempts whose nodes are gone."""
         nodes = {node.address for node in event.nodes}
-        for live in self._core.table.uploading_trials():
+        for live in self._shared.table.uploading_trials():
             if live.node not in nodes and live.ending is not None:
                 self._decide_fate(live, live.ending)
 
     def give_up_uploads(self) -> None:
         """Give up all uploads of ended attempts."""
-        for live in self._core.table.uploading_trials():
+        for live in self._shared.table.uploading_trials():
             if live.ending is not None:
                 self._decide_fate(live, live.ending, goes_on=True)
 
     def end_stopped(self, live: LiveTrial) -> None:
         """End a trial whose attempt was told to stop, and then was cut off by an interruption."""
         trial = live.trial
-        end = AttemptEnded(self._core.now, trial.trial_id, trial.attempt, Outcome.STOPPED)
+        end = AttemptEnded(self._shared.now, trial.trial_id, trial.attempt, Outcome.STOPPED)
         self._decide_fate(live, end, goes_on=True)
 
     def _decide_fate(self, live: LiveTrial, event: AttemptEnded, goes_on: bool = False) -> None:
@@ -185,22 +185,22 @@ class AttemptEnds:
             goes_on: True lets a trial that lacks its last checkpoint go on, because the experiment
                 goes on now or when it is resumed.
         """
-        core, book = self._core, live.book
-        unsaved = is_unsaved(live, core.options) and event.outcome is not Outcome.UNSTARTED
+        shared, book = self._shared, live.book
+        unsaved = is_unsaved(live, shared.options) and event.outcome is not Outcome.UNSTARTED
         fate = event.fate or fate_of(
-            live, event, core.options, bool(core.stopping), goes_on or core.interrupted
+            live, event, shared.options, bool(shared.stopping), goes_on or shared.interrupted
         )
         error = None if fate is Fate.TERMINATED else event.error
         if error is None and unsaved and fate in (*_AGAIN, Fate.FAILED):
             reason = book.problem or "it was not written"
             error = AttemptError(UNSAVED, f"the last checkpoint is not in storage: {reason}")
-        event = AttemptEnded(core.now, event.trial_id, event.attempt, event.outcome, error, fate)
-        core.recorder.record(event)
+        event = AttemptEnded(shared.now, event.trial_id, event.attempt, event.outcome, error, fate)
+        shared.recorder.record(event)
         self._lifecycle.free(live)
         if unsaved and live.stop_reason and fate in (*_AGAIN, Fate.INTERRUPTED):
             self._lifecycle.await_last_checkpoint(live)
         elif unsaved and fate is Fate.TERMINATED:
-            core.warn(
+            shared.warn(
                 live.trial,
                 f"{live.trial} was ended before its last checkpoint was in storage: "
                 f"{live.stop_reason}.",
@@ -210,7 +210,7 @@ class AttemptEnds:
                 live.book.unclean = True
             live.ending = None
             live.uploads = 0
-            core.table.uploading -= 1
+            shared.table.uploading -= 1
         match fate:
             case Fate.INTERRUPTED:
                 live.interrupted = True
@@ -236,9 +236,9 @@ class AttemptEnds:
             live.standstill = 0
             return
         live.standstill += 1
-        if live.standstill == _STANDSTILL and not self._core.replaying:
+        if live.standstill == _STANDSTILL and not self._shared.replaying:
             place = "at the beginning" if next_start is None else f"from {next_start.path}"
-            self._core.warn(
+            self._shared.warn(
                 live.trial,
                 f"{live.trial} was paused {_STANDSTILL} times in a row without a new checkpoint. "
                 f"Each time it begins again {place}, and what it has done since is lost, so it may "
@@ -265,12 +265,12 @@ class AttemptEnds:
             self._give_up(live)
             return
         self._lifecycle.retry(live)
-        self._core.notify(Notice.TRIAL_RECOVER, trial)
-        if not self._core.replaying:
+        self._shared.notify(Notice.TRIAL_RECOVER, trial)
+        if not self._shared.replaying:
             lost = live.lost if blame is Blame.NODE else 0
-            delay = delay_after(live.setbacks, lost, self._core.options.retry_delay_s)
+            delay = delay_after(live.setbacks, lost, self._shared.options.retry_delay_s)
             if blame is not Blame.CHECKPOINT and delay > 0:
-                self._core.delays[trial.trial_id] = self._core.now + delay
+                self._shared.delays[trial.trial_id] = self._shared.now + delay
 
     def _doubt_start_checkpoint(self, live: LiveTrial, event: AttemptEnded, blame: Blame) -> None:
         """Let the next attempt use another checkpoint if this one may have caused the failure."""
@@ -291,13 +291,13 @@ class AttemptEnds:
             problem = f"it failed before its first report ({event.error})"
         other = book.start()
         place = "the beginning" if other is None else other.path
-        self._core.warn(
+        self._shared.warn(
             trial, f"{trial} could not go on from {start.path}: {problem}. {place} comes next."
         )
 
     def _give_up(self, live: LiveTrial) -> None:
         self._lifecycle.give_up(live)
-        fail_fast = self._core.options.fail_fast
+        fail_fast = self._shared.options.fail_fast
         if fail_fast == "raise":
             self._shutdown.abort(original_exception(live.trial))
         elif fail_fast:

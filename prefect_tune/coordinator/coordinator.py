@@ -14,7 +14,6 @@ from typing import Any
 from prefect_tune.coordinator.attempt_ends import AttemptEnds
 from prefect_tune.coordinator.commands import AskSearch, Command
 from prefect_tune.coordinator.control import Controls, Shutdown
-from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.events import (
     AttemptEnded,
     AttemptLaunched,
@@ -39,6 +38,7 @@ from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.result_handling import ResultHandling
 from prefect_tune.coordinator.resumption import Resumption
 from prefect_tune.coordinator.retention import CheckpointRetention
+from prefect_tune.coordinator.shared_state import SharedState
 from prefect_tune.coordinator.table import CoordinatorState, LiveTrial, portable
 from prefect_tune.coordinator.time_limits import TimeLimits
 from prefect_tune.experiment.checkpoints import TrialCheckpoint
@@ -48,7 +48,7 @@ from prefect_tune.schedulers import TrialScheduler
 from prefect_tune.stopper import Stopper
 
 
-class Coordinator(Core):
+class Coordinator(SharedState):
     """Decides what the trials of one experiment do: handles events, returns commands.
 
     Args:
@@ -83,7 +83,7 @@ class Coordinator(Core):
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             CapacityChanged: self._on_capacity,
             TrialSuggested: self._on_suggested,
-            SearchIdle: lambda event: self.turns.set_idle(event.finished),
+            SearchIdle: lambda event: self.suggestions.set_idle(event.finished),
             AttemptLaunched: self._on_launched,
             AttemptStarted: self._on_started,
             ResultReported: self._results.on_reported,
@@ -154,19 +154,19 @@ class Coordinator(Core):
         if not (self.ending or self.pause_reason):
             if self.choose:
                 self._launch_what_fits()
-            if self.turns.may_ask:
-                wanted = self.turns.ask(self.table.count_pending())
+            if self.suggestions.may_ask:
+                wanted = self.suggestions.ask(self.table.count_pending())
                 if wanted > 0:
                     self.emit(AskSearch(wanted))
         table = self.table
         if not (table.running or table.uploading):
-            no_more = self.turns.is_over and not table.has_waiting
+            no_more = self.suggestions.is_over and not table.has_waiting
             self.finished = bool(self.ending) or no_more
 
     # -- search -----------------------------------------------------------------------------------
 
     def _on_suggested(self, event: TrialSuggested) -> None:
-        self.turns.answered()
+        self.suggestions.answered()
         if self.stopping:
             # Not recorded: when the experiment is resumed, the search suggests the trial again.
             return
@@ -260,7 +260,7 @@ class Coordinator(Core):
         self._shutdown.check_stopper()
         self._time_limits.check()
         # A search that had no suggestion is asked again at each tick.
-        self.turns.retry()
+        self.suggestions.retry()
         self.choose = True
 
     # -- methods for schedulers (ControllerView) --------------------------------------------------

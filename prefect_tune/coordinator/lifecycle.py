@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from prefect_tune.coordinator.commands import Decide, Launch, Notice, TellSearch
-from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.events import (
     AttemptEnded,
     AttemptLaunched,
@@ -19,6 +18,7 @@ from prefect_tune.coordinator.failure_policy import UNSAVED
 from prefect_tune.coordinator.node_slots import Slot
 from prefect_tune.coordinator.options import CoordinatorOptions
 from prefect_tune.coordinator.retention import CheckpointRetention
+from prefect_tune.coordinator.shared_state import SharedState
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.experiment.attempt import AttemptError
 from prefect_tune.experiment.checkpoints import NO_PROGRESS
@@ -54,38 +54,38 @@ class Lifecycle:
     """Carries out the transitions of trials from one status to another.
 
     Args:
-        core: The state of the coordinator.
+        shared: The state of the coordinator.
         retention: Drops checkpoints that are not retained.
     """
 
-    def __init__(self, core: Core, retention: CheckpointRetention) -> None:
-        self._core = core
+    def __init__(self, shared: SharedState, retention: CheckpointRetention) -> None:
+        self._shared = shared
         self._retention = retention
 
     # -- running ----------------------------------------------------------------------------------
 
     def launch(self, live: LiveTrial, slot: Slot) -> None:
         """Start the next attempt of a waiting trial in a reserved slot."""
-        core, trial = self._core, live.trial
+        shared, trial = self._shared, live.trial
         trial.attempt += 1
-        core.table.set_status(live, RUNNING)
+        shared.table.set_status(live, RUNNING)
         trial.error = None
         if trial.start_time is None:
-            trial.start_time = core.now
+            trial.start_time = shared.now
         live.slot = slot
-        live.since = core.now
+        live.since = shared.now
         live.node = slot.node
         live.start = live.book.start()
         live.last_seq = 0
         live.stop_reason = ""
         suffix = live.book.suffix(trial.attempt)
         live.book.launched(owes=live.closing is not None)
-        core.table.running += 1
-        core.recorder.record(AttemptLaunched(core.now, trial.trial_id, trial.attempt))
-        core.notify(Notice.TRIAL_START, trial)
+        shared.table.running += 1
+        shared.recorder.record(AttemptLaunched(shared.now, trial.trial_id, trial.attempt))
+        shared.notify(Notice.TRIAL_START, trial)
         if live.start is not None:
-            core.notify(Notice.TRIAL_RESTORE, trial)
-        core.emit(
+            shared.notify(Notice.TRIAL_RESTORE, trial)
+        shared.emit(
             Launch(
                 trial_id=trial.trial_id,
                 attempt=trial.attempt,
@@ -103,10 +103,10 @@ class Lifecycle:
         )
 
     def _run_until(self, live: LiveTrial) -> RunUntil:
-        core, trial = self._core, live.trial
+        shared, trial = self._shared, live.trial
         if live.closing is not None:
             return RunUntil((("training_iteration", live.closing),))
-        return core.scheduler.run_until(trial) | core.stopper.run_until(trial.trial_id)
+        return shared.scheduler.run_until(trial) | shared.stopper.run_until(trial.trial_id)
 
     def decide(self, live: LiveTrial, seq: int, action: Action) -> None:
         """Send a decision to the running attempt of a trial; `Decide` explains `seq`."""
@@ -116,45 +116,45 @@ class Lifecycle:
         goes_on = action in (Action.CONTINUE, Action.SAVE)
         until = self._run_until(live) if goes_on else NEVER
         why = live.stop_reason if action is Action.STOP else ""
-        self._core.emit(Decide(trial.trial_id, trial.attempt, slot.node, seq, action, until, why))
+        self._shared.emit(Decide(trial.trial_id, trial.attempt, slot.node, seq, action, until, why))
 
     def free(self, live: LiveTrial) -> None:
         """Release the slot of an attempt that has ended."""
         if live.slot is not None:
-            core = self._core
-            core.placer.release(live.slot)
+            shared = self._shared
+            shared.placer.release(live.slot)
             live.slot = None
-            live.ran = live.time_run(core.now)
+            live.ran = live.time_run(shared.now)
             live.since = None
-            core.table.running -= 1
-            core.choose = True
+            shared.table.running -= 1
+            shared.choose = True
 
     # -- waiting ----------------------------------------------------------------------------------
 
     def pause(self, live: LiveTrial) -> None:
         """Set a trial to PAUSED after its attempt has ended."""
-        self._core.table.set_status(live, PAUSED)
-        self._core.turns.retry()
+        self._shared.table.set_status(live, PAUSED)
+        self._shared.suggestions.retry()
         self._prepare_next_attempt(live)
 
     def wait(self, live: LiveTrial) -> None:
         """Set a trial to PENDING after its attempt has ended; it keeps its place in the queue."""
-        self._core.table.set_status(live, PENDING)
+        self._shared.table.set_status(live, PENDING)
         self._prepare_next_attempt(live)
 
     def retry(self, live: LiveTrial) -> None:
         """Put a trial whose attempt has failed at the end of the queue, for another attempt."""
-        core = self._core
+        shared = self._shared
         if not live.completed:
-            core.scheduler.on_trial_error(core.view, live.trial)
+            shared.scheduler.on_trial_error(shared.view, live.trial)
         self.wait(live)
-        core.table.requeue(live)
+        shared.table.requeue(live)
         self.add(live)
 
     def add(self, live: LiveTrial) -> None:
         """Add a waiting trial to the scheduler, unless the scheduler was told of its end."""
         if not live.completed:
-            self._core.scheduler.on_trial_add(self._core.view, live.trial)
+            self._shared.scheduler.on_trial_add(self._shared.view, live.trial)
 
     def redirect(self, live: LiveTrial, event: TrialRedirected) -> None:
         """Change how a trial goes on once its running attempt has ended."""
@@ -179,7 +179,7 @@ class Lifecycle:
 
     def _prepare_next_attempt(self, live: LiveTrial) -> None:
         """Apply a redirection and release the start checkpoint, now that no attempt runs."""
-        self._core.choose = True
+        self._shared.choose = True
         live.trial.location = ""
         live.start = None
         event = live.redirect
@@ -201,15 +201,15 @@ class Lifecycle:
         if live.completed:
             return
         live.completed = True
-        core, flat = self._core, flatten(live.trial.last_result)
-        core.scheduler.on_trial_complete(core.view, live.trial, flat)
+        shared, flat = self._shared, flatten(live.trial.last_result)
+        shared.scheduler.on_trial_complete(shared.view, live.trial, flat)
         self._tell_complete(live.trial, flat or None)
 
     def _tell_complete(
         self, trial: Trial, flat: dict[str, Any] | None, error: bool = False
     ) -> None:
-        self._core.emit(TellSearch(trial.trial_id, flat, complete=True, error=error))
-        self._core.turns.retry()
+        self._shared.emit(TellSearch(trial.trial_id, flat, complete=True, error=error))
+        self._shared.suggestions.retry()
 
     def await_last_checkpoint(self, live: LiveTrial) -> None:
         """End a trial except for its last checkpoint, which another attempt has to write.
@@ -232,7 +232,7 @@ class Lifecycle:
     def give_up(self, live: LiveTrial) -> None:
         """Set a trial that has failed for good to ERROR, and tell scheduler, search, observers."""
         if not live.completed:
-            self._core.scheduler.on_trial_error(self._core.view, live.trial)
+            self._shared.scheduler.on_trial_error(self._shared.view, live.trial)
             self._tell_complete(live.trial, None, error=True)
         self._retire(live, ERROR, Notice.TRIAL_ERROR)
 
@@ -241,14 +241,14 @@ class Lifecycle:
 
         The record is needed because a replay with another scheduler may not end the trial.
         """
-        core, trial = self._core, live.trial
+        shared, trial = self._shared, live.trial
         if live.closing is not None:
             problem = "it was ended before its last checkpoint was written again"
             trial.error = trial.error or AttemptError(UNSAVED, problem)
             self._record_end(trial, Fate.FAILED)
             self.give_up(live)
             return
-        core.scheduler.on_trial_remove(core.view, trial)
+        shared.scheduler.on_trial_remove(shared.view, trial)
         self._tell_complete(trial, None)
         self._record_end(trial, Fate.TERMINATED)
         self._retire(live, TERMINATED, Notice.TRIAL_COMPLETE)
@@ -258,19 +258,19 @@ class Lifecycle:
 
         The end is not recorded and the search is not told: after a resume, the trial waits again.
         """
-        self._core.scheduler.on_trial_remove(self._core.view, live.trial)
+        self._shared.scheduler.on_trial_remove(self._shared.view, live.trial)
         self._retire(live, TERMINATED, Notice.TRIAL_COMPLETE)
 
     def _record_end(self, trial: Trial, fate: Fate) -> None:
-        now, error = self._core.now, None if fate is Fate.TERMINATED else trial.error
+        now, error = self._shared.now, None if fate is Fate.TERMINATED else trial.error
         event = AttemptEnded(now, trial.trial_id, trial.attempt, Outcome.STOPPED, error, fate)
-        self._core.recorder.record_behind(event)
+        self._shared.recorder.record_behind(event)
 
     def _retire(self, live: LiveTrial, status: str, notice: Notice) -> None:
-        core = self._core
-        core.table.set_status(live, status)
-        core.notify(notice, live.trial)
-        core.delays.pop(live.trial.trial_id, None)
+        shared = self._shared
+        shared.table.set_status(live, status)
+        shared.notify(notice, live.trial)
+        shared.delays.pop(live.trial.trial_id, None)
         live.start = None
         self._retention.update(live)
-        core.table.retire(live)
+        shared.table.retire(live)

@@ -7,9 +7,9 @@ from typing import Any
 
 from prefect_tune.coordinator.commands import Notice, Notify, TellSearch
 from prefect_tune.coordinator.control import Shutdown
-from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.events import ResultReported
 from prefect_tune.coordinator.lifecycle import Lifecycle
+from prefect_tune.coordinator.shared_state import SharedState
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.error import MissingMetric, TuneError
 from prefect_tune.experiment.checkpoints import Progress
@@ -60,13 +60,13 @@ class ResultHandling:
     """Handles results, and the scheduler's requests while it handles one.
 
     Args:
-        core: The state of the coordinator.
+        shared: The state of the coordinator.
         lifecycle: The transitions of trials.
         shutdown: Ends trials and the experiment.
     """
 
-    def __init__(self, core: Core, lifecycle: Lifecycle, shutdown: Shutdown) -> None:
-        self._core = core
+    def __init__(self, shared: SharedState, lifecycle: Lifecycle, shutdown: Shutdown) -> None:
+        self._shared = shared
         self._lifecycle = lifecycle
         self._shutdown = shutdown
         # The trial whose result the scheduler handles, and what was requested for it meanwhile.
@@ -75,7 +75,7 @@ class ResultHandling:
 
     def on_reported(self, event: ResultReported) -> None:
         """Handle one or more results of an attempt."""
-        live = self._core.table.current(event.trial_id, event.attempt)
+        live = self._shared.table.current(event.trial_id, event.attempt)
         if live is None:
             return
         if live.closing is not None:
@@ -87,7 +87,7 @@ class ResultHandling:
             seq = event.first_seq + index
             if seq <= live.last_seq:
                 continue
-            if live.stop_reason and not self._core.replaying and not self._still_counts(live):
+            if live.stop_reason and not self._shared.replaying and not self._still_counts(live):
                 break
             live.last_seq = seq
             line = event.lines[index] if event.lines else None
@@ -96,7 +96,7 @@ class ResultHandling:
                 break
             accepted.append(index)
         if accepted:
-            self._core.recorder.results(event, accepted[0], accepted[-1] + 1, live.completed)
+            self._shared.recorder.results(event, accepted[0], accepted[-1] + 1, live.completed)
 
     def _still_counts(self, live: LiveTrial) -> bool:
         """Return whether a report of a trial that was told to end still counts.
@@ -104,7 +104,7 @@ class ResultHandling:
         It counts if the trial was told to end by a stop of the experiment or by its time limit. A
         trial that was stopped at a result has ended with that result.
         """
-        return not live.completed and bool(self._core.stopping or live.overdue)
+        return not live.completed and bool(self._shared.stopping or live.overdue)
 
     def _on_repeated(self, live: LiveTrial, closing: int, event: ResultReported) -> None:
         """Handle results of an attempt that only has to write the last checkpoint again."""
@@ -127,21 +127,21 @@ class ResultHandling:
         stopped: bool,
     ) -> bool:
         """Handle one result; return False if it is invalid, which ends the experiment."""
-        core, trial = self._core, live.trial
+        shared, trial = self._shared, live.trial
         flat = flatten(result)
         size = len(result)
         was_told_to_stop = bool(live.stop_reason)
         try:
             action, reason = self._decide(live, result, flat)
         except TuneError as error:
-            if not core.replaying:
+            if not shared.replaying:
                 self._shutdown.abort(error)
                 return False
             action, reason = Action.CONTINUE, ""
         if len(result) != size:
             line = None  # a stopper or scheduler has added a key, which the text lacks
             flat = flatten(result)
-        if core.replaying:
+        if shared.replaying:
             action = Action.STOP if stopped else Action.CONTINUE
         elif was_told_to_stop and action in (Action.PAUSE, Action.SAVE):
             action = Action.CONTINUE
@@ -152,12 +152,12 @@ class ResultHandling:
             flat = result if is_flat else {**flat, "done": True}
             line = None
             live.stop_reason = reason or "it was stopped"
-        elif core.options.search_wants_results:
-            core.emit(TellSearch(trial.trial_id, flat, complete=False))
-        core.emit(Notify(Notice.TRIAL_RESULT, trial.trial_id, result, line))
-        trial.update_last_result(result, flat, core.now)
+        elif shared.options.search_wants_results:
+            shared.emit(TellSearch(trial.trial_id, flat, complete=False))
+        shared.emit(Notify(Notice.TRIAL_RESULT, trial.trial_id, result, line))
+        trial.update_last_result(result, flat, shared.now)
         if action is Action.STOP:
-            if core.options.saves_at_end:
+            if shared.options.saves_at_end:
                 live.book.expect(Progress.of(result).iteration)
             self._lifecycle.complete(live)
         if action is not Action.CONTINUE or (awaiting and not was_told_to_stop):
@@ -178,26 +178,26 @@ class ResultHandling:
         Raises:
             TuneError: If the result lacks a metric or has a value that cannot be used.
         """
-        core = self._core
-        check_metrics(flat, core.options.metrics, live.trial)
+        shared = self._shared
+        check_metrics(flat, shared.options.metrics, live.trial)
         self._handled, self._requested = live, Action.CONTINUE
         try:
             # Stopping functions may look metrics up either way, nested or flat.
             both = result if flat is result else {**result, **flat}
             known = len(both)
-            wants_stop = core.stopper(live.trial.trial_id, both)
+            wants_stop = shared.stopper(live.trial.trial_id, both)
             if both is not result and len(both) != known:  # the stopper has added a key
                 result.update({k: both[k] for k in both if k not in flat and k not in result})
             if wants_stop or flat.get("done") is True:
                 return Action.STOP, "a stopping criterion was met"
             known = len(flat)
-            answer = core.scheduler.on_trial_result(core.view, live.trial, flat)
+            answer = shared.scheduler.on_trial_result(shared.view, live.trial, flat)
             if flat is not result and len(flat) != known:  # the scheduler has added a key
                 result.update(list(flat.items())[known:])
         finally:
             self._handled = None
         if answer == Action.STOP:
-            return Action.STOP, core.scheduler.why_stopped(flat)
+            return Action.STOP, shared.scheduler.why_stopped(flat)
         if self._requested is Action.STOP:
             return Action.STOP, _BY_REQUEST
         # NOOP: the scheduler has called the controller for the trial, which goes on meanwhile.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 
 from prefect_tune.coordinator.commands import DeleteCheckpoint
-from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.events import CheckpointsDropped
+from prefect_tune.coordinator.shared_state import SharedState
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.error import did_you_mean
 from prefect_tune.experiment.trial import AUTO_FILLED, Trial
@@ -20,15 +20,15 @@ class CheckpointRetention:
     """Drops the checkpoints of all trials that need not be retained.
 
     Args:
-        core: The state of the coordinator.
+        shared: The state of the coordinator.
 
     Attributes:
         dropped: ``(trial id, path)`` of the checkpoints dropped last: a crash may have come between
             their record and their deletion.
     """
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
+    def __init__(self, shared: SharedState) -> None:
+        self._shared = shared
         self._has_warned = False
         self.dropped: deque[tuple[str, str]] = deque(maxlen=_REPEATED)
 
@@ -37,29 +37,29 @@ class CheckpointRetention:
         if live.borrowed:
             held = set() if live.trial.is_finished() else live.starts()
             for path in [path for path in live.borrowed if path not in held]:
-                lender = self._core.table.get(live.borrowed.pop(path))
+                lender = self._shared.table.get(live.borrowed.pop(path))
                 if lender is not None:
                     self.drop_surplus(lender)
         self.drop_surplus(live.trial)
 
     def drop_surplus(self, trial: Trial) -> None:
         """Drop the checkpoints of a trial that need not be retained."""
-        core, rules = self._core, self._core.options.retention
-        if core.replaying or rules.keep is None or len(trial.checkpoints) <= rules.keep:
+        shared, rules = self._shared, self._shared.options.retention
+        if shared.replaying or rules.keep is None or len(trial.checkpoints) <= rules.keep:
             return
         if not self._has_warned and rules.lacks_score(trial.checkpoints):
             self._has_warned = True
-            core.warn(trial, self._missing_score_text(trial))
+            shared.warn(trial, self._missing_score_text(trial))
         paths = rules.surplus(trial.checkpoints, self._in_use(trial))
         if paths:
-            event = CheckpointsDropped(core.now, trial.trial_id, paths)
-            core.recorder.record(event)
+            event = CheckpointsDropped(shared.now, trial.trial_id, paths)
+            shared.recorder.record(event)
             self.drop(event)
             for path in paths:
-                core.emit(DeleteCheckpoint(trial.trial_id, path))
+                shared.emit(DeleteCheckpoint(trial.trial_id, path))
 
     def _missing_score_text(self, trial: Trial) -> str:
-        name = str(self._core.options.retention.attribute)
+        name = str(self._shared.options.retention.attribute)
         reported = [key for key in flatten(trial.last_result) if key not in AUTO_FILLED]
         hint = did_you_mean(name, reported) or f"Reported are {sorted(reported)}."
         return (
@@ -70,7 +70,7 @@ class CheckpointRetention:
     def _in_use(self, trial: Trial) -> set[str]:
         """Return the paths of checkpoints of a trial that any unfinished trial refers to."""
         used: set[str] = set()
-        for live in self._core.table.unfinished():
+        for live in self._shared.table.unfinished():
             used.update(live.borrowed)
             if live.trial is trial:
                 for checkpoint in (live.book.start(), live.start):
@@ -80,7 +80,7 @@ class CheckpointRetention:
 
     def drop(self, event: CheckpointsDropped) -> None:
         """Remove dropped checkpoints from their trial's record."""
-        table = self._core.table
+        table = self._shared.table
         trial = table.get(event.trial_id)
         if trial is None:
             return
@@ -92,11 +92,11 @@ class CheckpointRetention:
     def repeat_deletions(self) -> None:
         """Repeat the last deletions: a crash may have come between a record and its deletion."""
         for trial_id, path in self.dropped:
-            self._core.emit(DeleteCheckpoint(trial_id, path))
+            self._shared.emit(DeleteCheckpoint(trial_id, path))
 
     def drop_all_surplus(self) -> None:
         """Drop checkpoints of all trials: a crash may have come before the record of a deletion."""
-        table = self._core.table
+        table = self._shared.table
         retired = [table[trial_id] for trial_id in table.retired]
         for trial in [*(live.trial for live in table.unfinished()), *retired]:
             self.drop_surplus(trial)

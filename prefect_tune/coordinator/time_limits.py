@@ -6,8 +6,8 @@ import math
 from dataclasses import replace
 
 from prefect_tune.coordinator.commands import Kill
-from prefect_tune.coordinator.core import Core
 from prefect_tune.coordinator.events import AttemptEnded, Fate, Outcome
+from prefect_tune.coordinator.shared_state import SharedState
 from prefect_tune.coordinator.table import LiveTrial
 from prefect_tune.experiment.attempt import AttemptError, AttemptKey
 
@@ -26,22 +26,22 @@ class TimeLimits:
     `CoordinatorOptions`.
 
     Args:
-        core: The state of the coordinator.
+        shared: The state of the coordinator.
     """
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
+    def __init__(self, shared: SharedState) -> None:
+        self._shared = shared
         # When `check` first saw that an attempt had been told to stop; never, once it was killed.
         self._told_to_stop_at: dict[AttemptKey, float] = {}
         self._has_warned = False
 
     def check(self) -> None:
         """End all running trials that have taken too long."""
-        core = self._core
-        if core.replaying or core.interrupted:
+        shared = self._shared
+        if shared.replaying or shared.interrupted:
             return
         running: set[AttemptKey] = set()
-        for live in core.table.running_trials():
+        for live in shared.table.running_trials():
             key = AttemptKey(live.trial.trial_id, live.trial.attempt)
             if live.slot is not None:
                 running.add(key)
@@ -63,15 +63,15 @@ class TimeLimits:
         return replace(event, outcome=Outcome.FAILED, error=error, fate=Fate.FAILED)
 
     def _check_trial(self, live: LiveTrial, key: AttemptKey) -> None:
-        limit = self._core.options.trial_time_limit_s
+        limit = self._shared.options.trial_time_limit_s
         if live.stop_reason:
             self._force_end_if_late(live, key)
-        elif limit is not None and live.time_run(self._core.now) >= limit:
+        elif limit is not None and live.time_run(self._shared.now) >= limit:
             live.overdue = True
             live.stop_reason = f"its time limit of {limit:g} s was over"
             if not self._has_warned:
                 self._has_warned = True
-                self._core.warn(
+                self._shared.warn(
                     live.trial,
                     f"{live.trial} has run for {limit:g} s, which is its time limit, and is "
                     f"ended. Further ones are ended without a message.",
@@ -82,12 +82,12 @@ class TimeLimits:
                 self._end(live, key, _no_result_text(live), Outcome.FAILED)
 
     def _force_end_if_late(self, live: LiveTrial, key: AttemptKey) -> None:
-        core = self._core
-        seconds = core.now - self._told_to_stop_at.setdefault(key, core.now)
-        patience = core.options.cleanup_s if live.completed else core.options.stop_patience_s
+        shared = self._shared
+        seconds = shared.now - self._told_to_stop_at.setdefault(key, shared.now)
+        patience = shared.options.cleanup_s if live.completed else shared.options.stop_patience_s
         if patience and seconds >= patience:
             what = "cleaning up" if live.completed else "running"
-            core.warn(
+            shared.warn(
                 live.trial,
                 f"{live.trial} was told to end {seconds:.0f} s ago and is still {what}: it is "
                 f"ended by force.",
@@ -99,7 +99,7 @@ class TimeLimits:
     ) -> None:
         self._told_to_stop_at[key] = math.inf
         if live.slot is not None:
-            self._core.emit(Kill(*key, live.slot.node, reason, counts_as))
+            self._shared.emit(Kill(*key, live.slot.node, reason, counts_as))
 
 
 def _no_result_text(live: LiveTrial) -> str:

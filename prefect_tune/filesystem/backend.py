@@ -82,7 +82,7 @@ class Backend(Protocol):
     def write(self, path: str, data: bytes, timeout: float) -> None:
         """Write or replace a file, atomically."""
 
-    def list(self, path: str, page: str, timeout: float) -> tuple[dict[str, Entry], str]:
+    def list_page(self, path: str, page: str, timeout: float) -> tuple[dict[str, Entry], str]:
         """List files below a path, at any depth, with paths relative to the base path.
 
         Args:

@@ -28,7 +28,7 @@ LATE_IMPORTS = dict.fromkeys(ARROW_PROTOCOLS, "pyarrow")
 
 _ConnectionKey = tuple[str, str, str | None]
 _lock = threading.Lock()
-_file_systems: dict[_ConnectionKey, tuple[Any, str]] = {}
+_file_systems: dict[_ConnectionKey, Any] = {}
 
 
 def connect(location: Location) -> tuple[Any, str]:
@@ -48,8 +48,7 @@ def connect(location: Location) -> tuple[Any, str]:
         found = _file_systems.get(key)
         if found is None:
             found = _file_systems[key] = _make_file_system(location, parts.scheme)
-    fs, _ = found
-    return fs, fs._strip_protocol(location.url)
+    return found, found._strip_protocol(location.url)
 
 
 def protocol_of(location: Location) -> str:
@@ -90,7 +89,8 @@ def check_protocol(protocol: str, argument: str) -> None:
         ) from error
 
 
-def _make_file_system(location: Location, protocol: str) -> tuple[Any, str]:
+def _make_file_system(location: Location, protocol: str) -> Any:
+    """Make the file system of a location with fsspec, with the options that it needs here."""
     check_protocol(protocol, "storage_path")
     options: dict[str, Any] = resolve_block(location.block) if location.block else {}
     options |= location.options
@@ -100,7 +100,7 @@ def _make_file_system(location: Location, protocol: str) -> tuple[Any, str]:
     # could return one that other code has configured.
     options |= {"use_listings_cache": False, "skip_instance_cache": True}
     try:
-        fs, path = _open(location.url, protocol, options)
+        fs = _open(location.url, protocol, options)
     except (TypeError, ValueError, KeyError) as error:
         raise StorageError(
             f"cannot open {location.url} with these storage options ({_redacted(error, options)}). "
@@ -108,20 +108,20 @@ def _make_file_system(location: Location, protocol: str) -> tuple[Any, str]:
         ) from None
     if protocol in S3_PROTOCOLS:
         fs.retries = 1  # this package retries itself, with jitter and limits
-    return fs, path
+    return fs
 
 
-def _open(url: str, protocol: str, options: dict[str, Any]) -> tuple[Any, str]:
+def _open(url: str, protocol: str, options: dict[str, Any]) -> Any:
     import fsspec
 
     if protocol in GOOGLE_PROTOCOLS:
         return google_file_system(url, options)
-    fs, path = fsspec.core.url_to_fs(url, **options)
+    fs, _ = fsspec.core.url_to_fs(url, **options)
     if protocol in AZURE_PROTOCOLS:
         disable_azure_retries(fs)
     elif protocol in WEBHDFS_PROTOCOLS:
         raise_webhdfs_errors(fs)
-    return fs, path
+    return fs
 
 
 def _s3_options(options: dict[str, Any]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class FsspecBackend:
         self._call("pipe_file", temporary, data, timeout=timeout)
         self.move(temporary, path, timeout)
 
-    def list(self, path: str, page: str, timeout: float) -> tuple[dict[str, Entry], str]:
+    def list_page(self, path: str, page: str, timeout: float) -> tuple[dict[str, Entry], str]:
         """List all files below a path on one page."""
         _, base = connect(self._location)
         found = self._call("find", path, detail=True, timeout=timeout)

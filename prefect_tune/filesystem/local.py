@@ -40,7 +40,7 @@ class LocalBackend:
             new.unlink(missing_ok=True)
             raise
 
-    def list(self, path: str, page: str, timeout: float) -> tuple[dict[str, Entry], str]:
+    def list_page(self, path: str, page: str, timeout: float) -> tuple[dict[str, Entry], str]:
         """List all files below a path on one page."""
         found = walk_files(self._root / path)
         entries = {name: Entry(status.st_size) for name, status in found if not is_temporary(name)}

@@ -16,15 +16,12 @@ GOOGLE_PROTOCOLS = ("gs", "gcs")
 EMULATOR = "STORAGE_EMULATOR_HOST"
 
 
-def google_file_system(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
+def google_file_system(url: str, options: Mapping[str, Any]) -> Any:
     """Create the file system of a Google Cloud Storage URL.
 
     Args:
         url: ``gs://bucket/path``.
         options: Arguments of gcsfs.
-
-    Returns:
-        The file system, and the URL's path on it.
 
     Raises:
         StorageError: If the key file does not exist on this machine.
@@ -37,11 +34,11 @@ def google_file_system(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
         # service that speaks plain HTTP only. The base class does not ask.
         from gcsfs.core import GCSFileSystem
 
-        fs, path = GCSFileSystem(**options), GCSFileSystem._strip_protocol(url)
+        fs = GCSFileSystem(**options)
     else:
-        fs, path = fsspec.core.url_to_fs(url, **options)
+        fs, _ = fsspec.core.url_to_fs(url, **options)
     _disable_google_retries(fs)
-    return fs, path
+    return fs
 
 
 def _key_file(token: Any) -> dict[str, str]:

@@ -40,7 +40,7 @@ class S3Backend:
     def write(self, path: str, data: bytes, timeout: float) -> None:
         self.call("put_object", path, timeout, Body=data, **_content_type(path))
 
-    def list(self, path: str, page: str, timeout: float) -> tuple[dict[str, Entry], str]:
+    def list_page(self, path: str, page: str, timeout: float) -> tuple[dict[str, Entry], str]:
         fs, bucket, base = self._address("")
         base = f"{base}/" if base else ""
         prefix = f"{base}{path}/" if path else base

@@ -133,7 +133,7 @@ class Store:
         page = ""
         while True:
             try:
-                request = partial(self.backend.list, rel, page)
+                request = partial(self.backend.list_page, rel, page)
                 entries, page = call.run("list", self._url(rel), request)
             except NotFound:
                 entries, page = {}, ""  # the directory does not exist

@@ -253,9 +253,9 @@ class LoggerThread:
                     log.error("%s", failure, exc_info=error)
 
 
-def _with_added_metrics(record: LogRecord, left: Sequence[dict[str, Any]]) -> LogRecord:
+def _with_added_metrics(record: LogRecord, copies: Sequence[dict[str, Any]]) -> LogRecord:
     """Return a record with the metrics that a logger has added to or changed in its copies."""
-    results = [one | copy for one, copy in zip(record.results, left, strict=True)]
+    results = [one | copy for one, copy in zip(record.results, copies, strict=True)]
     try:
         same = results == record.results
     except Exception:  # arrays have no single truth value; users' classes may raise anything

@@ -21,7 +21,7 @@ class ProductDensity:
     rule of thumb for normal data.
 
     Args:
-        points: One row for each; numbers in the unit interval, categories as their indices.
+        points: One row for each; numbers in the unit interval, categories as their inrngs.
         categories: Number of categories in each column, 0 for numbers.
         least_bandwidth: The lower limit of bandwidths.
     """
@@ -47,30 +47,30 @@ class ProductDensity:
         mean: Array = total.mean(axis=1)
         return mean
 
-    def draw(self, count: int, factor: float, dice: np.random.Generator) -> Array:
+    def draw(self, count: int, factor: float, rng: np.random.Generator) -> Array:
         """Draw rows around the points, with wider kernels for numbers.
 
         Args:
             count: The number of rows.
             factor: Factor of the kernels' widths.
-            dice: The random generator.
+            rng: The random generator.
         """
-        drawn = self.points[dice.integers(len(self.points), size=count)].copy()
+        drawn = self.points[rng.integers(len(self.points), size=count)].copy()
         for column, (size, width) in enumerate(zip(self._categories, self.bandwidths, strict=True)):
             if size:
-                anew = dice.random(count) < width
-                drawn[anew, column] = dice.integers(int(size), size=int(anew.sum()))
+                anew = rng.random(count) < width
+                drawn[anew, column] = rng.integers(int(size), size=int(anew.sum()))
             else:
-                drawn[:, column] = _truncated_normal(drawn[:, column], width * factor, dice)
+                drawn[:, column] = _truncated_normal(drawn[:, column], width * factor, rng)
         return drawn
 
 
-def _truncated_normal(means: Array, width: float, dice: np.random.Generator) -> Array:
+def _truncated_normal(means: Array, width: float, rng: np.random.Generator) -> Array:
     """Draw from normal distributions within the unit interval."""
-    values = dice.normal(means, width)
+    values = rng.normal(means, width)
     for _ in range(100):
         outside = (values < 0) | (values >= 1)
         if not outside.any():
             return values
-        values[outside] = dice.normal(means[outside], width)
+        values[outside] = rng.normal(means[outside], width)
     return np.clip(values, 0, 1 - 1e-9)

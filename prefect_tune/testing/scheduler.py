@@ -105,19 +105,19 @@ class SchedulerConformance:
         self._check_goes_on({})
 
     def test_trial_may_end_without_a_result(self) -> None:
-        scheduler, controller, trial = self._running_trial()
+        scheduler, controller, trial = self._make_running_trial()
         scheduler.on_trial_complete(controller, trial, {})
 
     def test_waiting_trial_may_be_removed(self) -> None:
         for status in (PENDING, PAUSED):
-            scheduler, controller, trial = self._running_trial()
+            scheduler, controller, trial = self._make_running_trial()
             trial.status = status
             scheduler.on_trial_remove(controller, trial)
             controller.finish(trial)
             assert scheduler.choose_trial_to_run(controller) is None
 
     def test_chooses_only_what_can_run(self) -> None:
-        scheduler, controller, trial = self._running_trial()
+        scheduler, controller, trial = self._make_running_trial()
         assert scheduler.choose_trial_to_run(controller) is None
         trial.status = PENDING
         assert scheduler.choose_trial_to_run(controller) is trial
@@ -139,11 +139,11 @@ class SchedulerConformance:
         assert scheduler.debug_string()
 
     def _check_goes_on(self, result: dict[str, Any]) -> None:
-        scheduler, controller, trial = self._running_trial()
+        scheduler, controller, trial = self._make_running_trial()
         assert scheduler.on_trial_result(controller, trial, result) == TrialScheduler.CONTINUE
         scheduler.on_trial_complete(controller, trial, result)
 
-    def _running_trial(self) -> tuple[TrialScheduler, SimulatedController, Trial]:
+    def _make_running_trial(self) -> tuple[TrialScheduler, SimulatedController, Trial]:
         scheduler = self.make_scheduler()
         controller = SimulatedController(slots=1)
         trial = Trial("0", {})

@@ -129,13 +129,13 @@ class StoreConformance:
         done = threading.Event()
         too_early: list[list[str]] = []
 
-        def watch() -> None:
+        def record_early_markers() -> None:
             while not done.is_set():
                 there = sorted(store.sizes("tree"))
                 if "marker" in there and len(there) < 3:
                     too_early.append(there)
 
-        watcher = threading.Thread(target=watch)
+        watcher = threading.Thread(target=record_early_markers)
         watcher.start()
         try:
             store.put_tree(tmp_path / "up", "tree", last=("marker",))

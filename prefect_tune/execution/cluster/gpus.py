@@ -45,10 +45,12 @@ def made_up_devices() -> tuple[Device, ...]:
 def visible_devices() -> tuple[Device, ...]:
     """Return the GPUs that this process may use, in the order of their variable."""
     variable = device_variable()
-    entries = _entries(os.environ.get(variable))
+    entries = _split_device_list(os.environ.get(variable))
     if variable != CUDA_DEVICES:
         ids = [str(index) for index in range(count_amd())] if entries is None else entries
-        below = _entries(os.environ.get(ROCR_DEVICES)) if variable == HIP_DEVICES else None
+        below = (
+            _split_device_list(os.environ.get(ROCR_DEVICES)) if variable == HIP_DEVICES else None
+        )
         # Numbers of HIP count the devices that the level below shows.
         return tuple(Device(id, _entry_at(below, id)) for id in ids)
     gpus = list_gpus()
@@ -63,15 +65,15 @@ def visible_gpus() -> tuple[str, ...]:
     return tuple(device.id for device in visible_devices())
 
 
-def _entries(variable: str | None) -> list[str] | None:
-    """Return the entries of a variable; None if it is not set.
+def _split_device_list(text: str | None) -> list[str] | None:
+    """Return the devices listed in ``CUDA_VISIBLE_DEVICES`` or the like; None for no list.
 
     As in CUDA, an invalid entry hides itself and all entries that follow.
     """
-    if variable is None:
+    if text is None:
         return None
     valid: list[str] = []
-    for entry in (part.strip() for part in variable.split(",")):
+    for entry in (part.strip() for part in text.split(",")):
         if not entry or entry.startswith("-") or entry in valid:
             break
         valid.append(entry)

@@ -52,7 +52,7 @@ async def execute_attempt(key: tuple[str, ...], request: bytes, config: bytes) -
         config: The pickled configuration of the attempt.
     """
     loaded: AttemptRequest = pickle.loads(request)
-    await _without_thread(key, loaded).run(loaded, PickledValue(config))
+    await _secede_and_get_experiment(key, loaded).run(loaded, PickledValue(config))
 
 
 async def reserve_bundles(key: tuple[str, ...], request: bytes) -> None:
@@ -63,12 +63,12 @@ async def reserve_bundles(key: tuple[str, ...], request: bytes) -> None:
         request: The pickled `AttemptRequest`.
     """
     loaded: AttemptRequest = pickle.loads(request)
-    experiment = _without_thread(key, loaded)
+    experiment = _secede_and_get_experiment(key, loaded)
     # Dask cancels it when the worker closes; then the attempt may have to write a checkpoint.
     await asyncio.shield(experiment.bundles.reserve(loaded))
 
 
-def _without_thread(key: tuple[str, ...], request: AttemptRequest) -> NodeExperiment:
+def _secede_and_get_experiment(key: tuple[str, ...], request: AttemptRequest) -> NodeExperiment:
     """Exempt this task from the worker's limit of threads, and return the attempt's experiment.
 
     Only resources limit how many attempts run. This is like `distributed.secede`, which only

@@ -223,6 +223,7 @@ class NodeExperiment:
             self._seconds.append(time.monotonic() - began)
 
     async def _run(self, request: AttemptRequest, config: requests.PickledValue) -> None:
+        """Reserve an attempt's GPUs and bundles, start it, and report how it has ended."""
         launch = request.launch
         pending = self._pending.setdefault(launch.key, PendingAttempt())
         try:

@@ -136,6 +136,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._large = large
 
     def reducer_override(self, obj: Any) -> Any:
+        """Pickle an array of NumPy as a reference to where it is kept, or as a file of NumPy."""
         if type(obj).__module__ == "numpy":
             form = array_reference(obj, self._large) or _as_file(obj)
             if form is not None:

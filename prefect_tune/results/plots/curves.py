@@ -71,7 +71,13 @@ def read_curves(
 
 
 def _read_curve(trial: Trial, metric: str, whole: bool) -> tuple[list[int], list[float]]:
-    """Return the steps and values of one trial, at most `_MAX_POINTS` of them."""
+    """Return steps and values of a trial's results, at most `_MAX_POINTS`, or of the last one only.
+
+    Args:
+        trial: The trial.
+        metric: The metric.
+        whole: False for the last result, for which no file is read.
+    """
     steps: list[int] = []
     values: list[float] = []
     for result in (whole and trial_results(trial)) or [trial.last_result]:

@@ -444,7 +444,7 @@ def test_close_lets_uploads_end(experiment, shaky, fault_proxy, fault_bucket):
 
 def test_uploads_end_when_the_driver_is_gone(experiment, shaky, fault_proxy, fault_bucket, ends):
     fault_proxy.go_away()
-    with experiment(train, shaky, lease_s=0.5) as run:
+    with experiment(train, shaky, lease_s=5) as run:
         run.launch("a", {"until": 1, "hang": True})
         pid = run.until_started("a").pid
         run.until_reported("a")

@@ -22,7 +22,7 @@ from prefect_tune.stopper import Stopper
 _MOST_DEMAND = 200
 
 
-class SearchTurns:
+class SuggestionCounter:
     """Counts the trials that the search was asked for, so that enough trials wait for a slot.
 
     Args:
@@ -78,7 +78,7 @@ class SearchTurns:
         return "the search suggests no trial for now"
 
 
-class Core:
+class SharedState:
     """The state that all parts of a coordinator share, and the list of its commands.
 
     Args:
@@ -93,7 +93,7 @@ class Core:
         room: Decides whether there is room for a trial beside what is reserved for large ones.
         delays: The times, in seconds since the epoch, before which trials must not be launched, by
             trial id.
-        turns: Decides when the search is asked for trials.
+        suggestions: Decides when the search is asked for trials.
         recorder: Emits the records for the journal.
         now: Time of the event that is being handled.
         choose: Whether a trial may be launched that could not be launched before.
@@ -123,7 +123,7 @@ class Core:
         self.placer = Placer()
         self.room = KeptRoom(self.placer)
         self.delays: dict[str, float] = {}
-        self.turns = SearchTurns(options.lookahead)
+        self.suggestions = SuggestionCounter(options.lookahead)
         self._out: list[Command] = []
         self.recorder = Recorder(self.emit)
         self.now = 0.0
@@ -189,7 +189,7 @@ class Core:
             left_s = max(0.0, self.delays[trial.trial_id] - self.now)
             return f"{trial} is tried again in {left_s:.0f} s ({trial.error})"
         if not ready:
-            return "" if self.stopping else self.turns.explain()
+            return "" if self.stopping else self.suggestions.explain()
         trial, placer = ready[0], self.placer
         if not placer.nodes:
             return f"{trial} waits for {trial.resources}: {placer.describe()}"

@@ -57,7 +57,7 @@ def _run_recurring(**parameters: Any) -> State[Any]:
     state = _run(spec.next_sweep(series))
     result = state.data
     if state.is_completed() and isinstance(result, SweepResult) and result.best_trial is not None:
-        verdict = recurring.conclude(spec, series, result, fingerprint)
+        verdict = recurring.judge_and_announce(spec, series, result, fingerprint)
         state.message = f"{verdict}; {state.message}"
     return state
 

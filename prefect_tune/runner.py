@@ -74,9 +74,9 @@ def execute(request: ExperimentRequest) -> FinishedRun:
     """
     settings = load_settings()
     if "prefect" in sys.modules:
-        from prefect_tune.orchestration.trainables import of_prefect
+        from prefect_tune.orchestration.trainables import wrap_prefect_trainable
 
-        trainable = of_prefect(request.trainable, request.param_space)
+        trainable = wrap_prefect_trainable(request.trainable, request.param_space)
         request = replace(request, trainable=trainable)
     request = _with_earlier_results(request)
     rerun_record = _make_rerun_record(request, settings)

@@ -104,7 +104,7 @@ def cancel_senders() -> int:
     return lost
 
 
-class ThreadShield:
+class TimeoutDelay:
     """Context manager that delays the exception which a time limit of Prefect throws into a thread.
 
     If Prefect has no such shield, the exception is not delayed.

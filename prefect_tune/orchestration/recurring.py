@@ -283,7 +283,9 @@ def judge(
     return series.model_copy(update={"champion": champion, "runs": runs}), verdict
 
 
-def conclude(spec: RecurringSpec, series: Series, result: SweepResult, fingerprint: str) -> str:
+def judge_and_announce(
+    spec: RecurringSpec, series: Series, result: SweepResult, fingerprint: str
+) -> str:
     """Judge a sweep that has ended, store and announce the outcome; return the verdict as text."""
     path = spec.promotion.evaluate
     evaluate = None if path is None else load_trainable(path)

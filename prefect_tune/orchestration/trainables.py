@@ -172,7 +172,7 @@ class Deployment:
             report(row)
 
 
-def of_prefect(trainable: Any, space: Any) -> Any:
+def wrap_prefect_trainable(trainable: Any, space: Any) -> Any:
     """Make a trainable of a flow or task of Prefect; return other trainables unchanged.
 
     Raises:

@@ -16,7 +16,7 @@ from prefect_tune.filesystem.store import Store, open_store
 from prefect_tune.search.search_state import LATEST_STATE
 from prefect_tune.storage.experiment_dir import LOCK_FILE, MARKER_FILE
 from prefect_tune.storage.journal.file import JOURNAL_FILE
-from prefect_tune.storage.journal.journal_copies import RunText, common_length, is_local_newer
+from prefect_tune.storage.journal.journal_copies import LastRunText, common_length, is_local_newer
 from prefect_tune.storage.journal.remote import has_remote_journal, read_remote
 from prefect_tune.storage.journal.segments import NEW_RUN, SEGMENT_DIR, Continuation
 from prefect_tune.storage.lease import LEASE_FILE
@@ -132,12 +132,12 @@ def fetch_experiment(store: Store, directory: Path) -> Continuation:
             store.location / SEGMENT_DIR,
             stored.problem,
         )
-    remote = RunText.of(stored.data)
-    local = RunText.of(journal.read_bytes() if journal.exists() else b"")
+    remote = LastRunText.of(stored.data)
+    local = LastRunText.of(journal.read_bytes() if journal.exists() else b"")
     is_other = remote.data and local.data and local.origin != remote.origin
     if is_other and not _is_copy(store, directory):
         _move_away(directory, store)
-        local = RunText()
+        local = LastRunText()
     _mark_copy(store, directory)
     if is_local_newer(local, remote) or not remote.data:
         same = bool(remote.data) and local.origin == remote.origin
@@ -210,7 +210,7 @@ def _move_away(directory: Path, store: Store) -> None:
     )
 
 
-def _replace_journal(journal: Path, run: RunText) -> None:
+def _replace_journal(journal: Path, run: LastRunText) -> None:
     """Replace the local journal by that of a run in storage; keep the old one beside it."""
     temporary = journal.with_name(temporary_name(journal.name))
     try:

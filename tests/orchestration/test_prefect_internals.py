@@ -133,7 +133,7 @@ def test_a_context_that_knows_no_suspension_stays_itself() -> None:
 
 
 def test_a_shield_holds_an_exception_back(without: Any) -> None:
-    shield = internals.ThreadShield()
+    shield = internals.TimeoutDelay()
     found = []
 
     def guarded() -> None:
@@ -147,9 +147,9 @@ def test_a_shield_holds_an_exception_back(without: Any) -> None:
         guarded()
     assert found == [False, True]
     without("prefect._internal.concurrency.cancellation")
-    with internals.ThreadShield() as nothing:
+    with internals.TimeoutDelay() as nothing:
         assert nothing is None
-    assert not internals.ThreadShield().holds_back
+    assert not internals.TimeoutDelay().holds_back
 
 
 def test_a_runner_that_does_not_show_its_end_has_none() -> None:

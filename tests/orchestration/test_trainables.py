@@ -15,7 +15,7 @@ from prefect.states import Cancelling, Completed, Failed, Running
 
 from prefect_tune.error import InvalidArgument, InvalidTrainable, TuneError
 from prefect_tune.orchestration import trainables
-from prefect_tune.orchestration.trainables import deployment, of_prefect
+from prefect_tune.orchestration.trainables import deployment, wrap_prefect_trainable
 from prefect_tune.trainable.runtime.attempt import TrialStopped
 
 
@@ -31,21 +31,21 @@ def whole(config: dict[str, Any]) -> float:
 
 @pytest.mark.parametrize("step", [train, whole])
 def test_a_step_is_a_trainable_named_like_its_function(step: Any) -> None:
-    made = of_prefect(step, {"lr": 0.1})
+    made = wrap_prefect_trainable(step, {"lr": 0.1})
     assert made.__name__ == step.fn.__name__
 
 
 def test_a_space_that_a_flow_does_not_take_is_refused() -> None:
     with pytest.raises(InvalidTrainable, match=r"train\(lr: .*missing a required argument: 'lr'"):
-        of_prefect(train, {"rate": 0.1})
+        wrap_prefect_trainable(train, {"rate": 0.1})
     with pytest.raises(InvalidTrainable, match="unexpected keyword argument 'rate'"):
-        of_prefect(train, {"lr": 1, "rate": 1})
+        wrap_prefect_trainable(train, {"lr": 1, "rate": 1})
 
 
 def test_other_trainables_stay_as_they_are() -> None:
     def function(config: dict[str, Any]) -> None: ...
 
-    assert of_prefect(function, {}) is function
+    assert wrap_prefect_trainable(function, {}) is function
 
 
 class Server:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.checkpoints.driver_route import DriverRoute
-from prefect_tune.execution.checkpoints.route import CheckpointRoute, InPlace
+from prefect_tune.execution.checkpoints.route import CheckpointRoute, SharedDirectoryRoute
 from prefect_tune.execution.checkpoints.transfer_client import TransferClient
 from prefect_tune.execution.checkpoints.upload_route import Downloads, UploadRoute
 from prefect_tune.execution.files.confined_directory import ConfinedDirectory
@@ -62,10 +62,10 @@ class NodeCheckpoints:
         if storage is not None:
             return UploadRoute(directory.path, storage, self.transfers, self._downloads)
         if self._driver is None:
-            return InPlace(directory.path)
+            return SharedDirectoryRoute(directory.path)
         if self._env.sync_to_driver:
             return self._driver
-        return InPlace(
+        return SharedDirectoryRoute(
             directory.path,
             f"{socket.gethostname()} does not see {self._env.experiment_dir}, and with "
             "SyncConfig(sync_to_driver=False) the driver fetches nothing from there. Leave "

@@ -144,7 +144,7 @@ class CheckpointRoute:
         """Wait up to `patience` seconds for running transfers, then cancel the rest."""
 
 
-class InPlace(CheckpointRoute):
+class SharedDirectoryRoute(CheckpointRoute):
     """Route of a node whose trials write into the experiment directory, so that nothing is copied.
 
     Args:

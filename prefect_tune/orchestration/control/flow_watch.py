@@ -29,7 +29,7 @@ from prefect_tune.coordinator.events import Control, ControlReceived
 from prefect_tune.engine.queues import Inbox
 from prefect_tune.orchestration.logs import api_client, run_log
 from prefect_tune.orchestration.prefect_internals import (
-    ThreadShield,
+    TimeoutDelay,
     is_told_to_end,
     set_context,
     suspension_request,
@@ -61,7 +61,7 @@ class FlowWatch:
         self._advice = "; a retry goes on with it" if is_remembered else ""
         self._flow = flow = FlowRunContext.get()
         self._task = task = TaskRunContext.get()
-        self._shield = ThreadShield()
+        self._shield = TimeoutDelay()
         self._limits: list[tuple[float, str]] = []
         self._told = False
         self.out_of_time = False

@@ -106,7 +106,7 @@ def await_api(problem: Exception, patience_s: float) -> Exception | None:
     return problem
 
 
-class LateEnding:
+class FinalStateSetter:
     """Sets the final state of a flow run once the API is back, as long as this process lives.
 
     Otherwise a flow run above it could end and leave this one running.

@@ -42,7 +42,7 @@ def conclusion_of(error: Exception) -> Conclusion:
 
 
 @dataclass(frozen=True, slots=True)
-class ExperimentFlow:
+class FlowRunDescription:
     """Description of the flow run of an experiment.
 
     Attributes:

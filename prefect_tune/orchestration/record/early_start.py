@@ -191,7 +191,7 @@ class EarlyStart:
             raise self._error
 
     def launch(self, launch: Launch, place: TrialPlace) -> None:
-        """Start an attempt."""
+        """Launch an attempt, and keep it for the flow run; that launches it itself once it runs."""
         with self._lock:
             if self._launcher is not None:
                 self._launcher.launch(launch, place)

@@ -30,8 +30,8 @@ from prefect_tune.orchestration.record.artifacts import ArtifactReporter, Snapsh
 from prefect_tune.orchestration.record.conclusion import (
     Conclusion,
     Ending,
-    ExperimentFlow,
     FlowOutcome,
+    FlowRunDescription,
     conclusion_of,
 )
 from prefect_tune.orchestration.record.early_start import EarlyStart
@@ -126,7 +126,7 @@ def run_experiment_in_flow(
             record.end(ending, heartbeat.end(), None if early is None else early.ended)
         return ending
 
-    flow = ExperimentFlow(
+    flow = FlowRunDescription(
         name=flow_name(setup.trainable.name),
         run_name=setup.name,
         tags=(f"experiment:{setup.name}", f"trainable:{setup.trainable.name}"),

@@ -37,7 +37,7 @@ from prefect_tune.orchestration.logs import api_client, run_log
 from prefect_tune.orchestration.prefect_internals import announced_intent, cancel_senders
 from prefect_tune.orchestration.record.api_waits import (
     AWAY,
-    LateEnding,
+    FinalStateSetter,
     await_api,
     await_final_states,
     flush_events,
@@ -45,8 +45,8 @@ from prefect_tune.orchestration.record.api_waits import (
 from prefect_tune.orchestration.record.conclusion import (
     Conclusion,
     Ending,
-    ExperimentFlow,
     FlowOutcome,
+    FlowRunDescription,
     conclusion_of,
 )
 from prefect_tune.orchestration.record.launcher import PrefectLauncher
@@ -79,7 +79,7 @@ _BACK_IN_HASTE = 3.0
 
 def run_in_flow(
     body: Callable[[PrefectLauncher], Conclusion],
-    flow: ExperimentFlow,
+    flow: FlowRunDescription,
     api: PrefectApi | None = None,
 ) -> FlowOutcome:
     """Call `body` in the calling thread, inside a coordinator task of a flow run.
@@ -116,7 +116,10 @@ class _Run:
     """One call of `run_in_flow`; holds the body and its outcome, which Prefect must not see."""
 
     def __init__(
-        self, body: Callable[[PrefectLauncher], Conclusion], flow: ExperimentFlow, embedded: bool
+        self,
+        body: Callable[[PrefectLauncher], Conclusion],
+        flow: FlowRunDescription,
+        embedded: bool,
     ) -> None:
         self._body = body
         self._flow = flow
@@ -319,7 +322,7 @@ class _Run:
         """Keep the end of the sweep from waiting minutes for an API that does not answer."""
         self._record_lost = True
         if self._flow_run_id is not None and not self._embedded:
-            LateEnding(self._flow_run_id, self._final_state(None), self._ends())
+            FinalStateSetter(self._flow_run_id, self._final_state(None), self._ends())
         dropped = cancel_senders()
         _logger.warning(
             "The Prefect API has gone away (%s); %d events are dropped, and the flow run is left "

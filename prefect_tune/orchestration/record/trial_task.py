@@ -112,12 +112,12 @@ def attempt_state(
             why = "Dask had not started it" if kill is None else kill.reason
             return Completed(name="NotStarted", message=f"{why}; {tag}".rstrip("; "))
         case Outcome.FAILED:
-            return Failed(message=_explain(ended.error))
+            return Failed(message=_failure_message(ended.error))
         case Outcome.LOST:
-            return Crashed(message=_explain(ended.error))
+            return Crashed(message=_failure_message(ended.error))
 
 
-def _explain(error: AttemptError | None) -> str:
+def _failure_message(error: AttemptError | None) -> str:
     if error is None:
         return "no reason given"
     text = str(error)

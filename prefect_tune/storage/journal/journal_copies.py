@@ -10,7 +10,7 @@ from prefect_tune.storage.journal.header import JournalHeader, parse_header
 
 
 @dataclass(frozen=True, slots=True)
-class RunText:
+class LastRunText:
     """Text of the last run in a journal, up to the first damaged line.
 
     Attributes:
@@ -24,8 +24,8 @@ class RunText:
     headers: tuple[tuple[int, JournalHeader], ...] = ()
 
     @classmethod
-    def of(cls, journal: bytes) -> RunText:
-        """Find the last run in a journal's text; return an empty `RunText` if there is none.
+    def of(cls, journal: bytes) -> LastRunText:
+        """Find the last run in a journal's text; return an empty `LastRunText` if there is none.
 
         Raises:
             StorageError: If a header has a newer format than this version can read.
@@ -64,7 +64,7 @@ def common_length(first: bytes, second: bytes) -> int:
     return first.rfind(b"\n", 0, low) + 1
 
 
-def is_local_newer(local: RunText, remote: RunText) -> bool:
+def is_local_newer(local: LastRunText, remote: LastRunText) -> bool:
     """Return True if the local copy of a journal is to be continued, not the one in storage.
 
     Of two copies that differ, the one that was opened later counts: records that the other one got

@@ -11,7 +11,7 @@ from prefect_tune.error import CheckpointUnreadable, StorageError
 from prefect_tune.execution.base import ExperimentEnv
 from prefect_tune.execution.checkpoints.driver_route import DriverRoute
 from prefect_tune.execution.checkpoints.node_checkpoints import NodeCheckpoints
-from prefect_tune.execution.checkpoints.route import COPIES_PER_TRIAL, InPlace
+from prefect_tune.execution.checkpoints.route import COPIES_PER_TRIAL, SharedDirectoryRoute
 from prefect_tune.execution.files.node_directory import SHARED_DIRECTORY, NodeDirectory
 from prefect_tune.execution.protocol.reports import CopyToDriver, Outbox
 from prefect_tune.filesystem.location import Location
@@ -162,7 +162,7 @@ def test_the_route_that_fits(tmp_path, monkeypatch):
         assert own.files.directory.root == node.path
         node.remove()
         none, node, _ = make_checkpoints(tmp_path, sync_to_driver=False)
-        assert isinstance(none.route, InPlace)
+        assert isinstance(none.route, SharedDirectoryRoute)
         assert "sync_to_driver=False" in await none.route.upload("t/c", node.path)
         with pytest.raises(StorageError, match="does not see"):
             await none.fetch("t/checkpoint_000001")

@@ -14,7 +14,7 @@ from prefect.context import FlowRunContext
 from prefect.states import Completed, Running
 
 from prefect_tune.orchestration.record import api_waits
-from prefect_tune.orchestration.record.api_waits import LateEnding, await_api
+from prefect_tune.orchestration.record.api_waits import FinalStateSetter, await_api
 
 
 @task
@@ -89,7 +89,9 @@ def test_a_flow_run_gets_its_end_when_the_api_is_back(
     trial = client.create_task_run(attempt, flow_run_id, dynamic_key="1", state=Running())
     lost = client.create_task_run(attempt, flow_run_id, dynamic_key="2", state=Running())
     answers += [REFUSED, REFUSED]
-    ending = LateEnding(flow_run_id, Completed(message="best"), {trial.id: Completed(name="Ours")})
+    ending = FinalStateSetter(
+        flow_run_id, Completed(message="best"), {trial.id: Completed(name="Ours")}
+    )
     until(ending.over.is_set)
     state = client.read_flow_run(flow_run_id).state
     assert state is not None

@@ -22,7 +22,7 @@ from prefect_tune.atomic_write import write_atomic
 from prefect_tune.coordinator.commands import Kill, Launch
 from prefect_tune.error import PrefectUnavailable
 from prefect_tune.orchestration.record import early_start
-from prefect_tune.orchestration.record.conclusion import Conclusion, Ending, ExperimentFlow
+from prefect_tune.orchestration.record.conclusion import Conclusion, Ending, FlowRunDescription
 from prefect_tune.orchestration.record.early_start import EarlyStart
 from prefect_tune.orchestration.record.flow import run_in_flow
 from prefect_tune.orchestration.record.trial_context import TrialContext
@@ -89,8 +89,8 @@ class Sweep:
             raise self._error
 
 
-def flow_of(executor: FakeExecutor) -> ExperimentFlow:
-    return ExperimentFlow("tune-early", "early", {}, executor)
+def flow_of(executor: FakeExecutor) -> FlowRunDescription:
+    return FlowRunDescription("tune-early", "early", {}, executor)
 
 
 @dataclass

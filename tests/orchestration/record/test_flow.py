@@ -30,8 +30,8 @@ from prefect_tune.orchestration.record.artifacts import ArtifactReporter, Snapsh
 from prefect_tune.orchestration.record.conclusion import (
     Conclusion,
     Ending,
-    ExperimentFlow,
     FlowOutcome,
+    FlowRunDescription,
 )
 from prefect_tune.orchestration.record.flow import run_in_flow
 from prefect_tune.orchestration.record.launcher import PrefectLauncher
@@ -54,14 +54,14 @@ def client() -> Iterator[SyncPrefectClient]:
         yield client
 
 
-def experiment(executor: FakeExecutor, **changes: Any) -> ExperimentFlow:
+def experiment(executor: FakeExecutor, **changes: Any) -> FlowRunDescription:
     parts: dict[str, Any] = {
         "name": "tune-fake",
         "run_name": "fake_2026",
         "parameters": {"metric": "acc", "num_samples": 3},
         "executor": executor,
     }
-    return ExperimentFlow(**{**parts, **changes})
+    return FlowRunDescription(**{**parts, **changes})
 
 
 GOOD = Conclusion(Ending.COMPLETED, "best acc=0.9", {"best": 0.9})

@@ -23,7 +23,7 @@ from prefect.settings import PREFECT_API_URL, Settings, temporary_settings
 from prefect.settings.constants import DEFAULT_PROFILES_PATH
 
 from prefect_tune.error import PrefectUnavailable
-from prefect_tune.orchestration.record.conclusion import ExperimentFlow
+from prefect_tune.orchestration.record.conclusion import FlowRunDescription
 from prefect_tune.orchestration.record.flow import run_in_flow
 from prefect_tune.orchestration.server import api as server_api
 from prefect_tune.orchestration.server.api import settings_of_server, start_server_early
@@ -208,7 +208,7 @@ def test_an_api_that_will_not_have_us_says_what_it_wants(
     ):
         run_in_flow(
             lambda _: pytest.fail("began"),
-            ExperimentFlow("tune-fake", "fake", {}, FakeExecutor()),
+            FlowRunDescription("tune-fake", "fake", {}, FakeExecutor()),
         )
     for part in (url, told, "orchestrate=False"):
         assert part in str(caught.value)

@@ -16,7 +16,7 @@ from prefect_tune.storage.fetch import begin_run, fetch_experiment
 from prefect_tune.storage.journal import remote, shipper
 from prefect_tune.storage.journal.file import JOURNAL_FILE, LocalJournal, good_length
 from prefect_tune.storage.journal.header import JournalHeader, parse_header
-from prefect_tune.storage.journal.journal_copies import RunText
+from prefect_tune.storage.journal.journal_copies import LastRunText
 from prefect_tune.storage.journal.remote import read_remote
 from prefect_tune.storage.journal.shipper import Shipment
 from tests.storage.stores import DictStore
@@ -37,7 +37,7 @@ class Process:
         #: What it found, and so acknowledges: the rest of its life builds on this.
         self.found = path.read_bytes()[opened.run_start :]
         self.run_start = opened.run_start
-        origin = RunText.of(self.found).origin or self.id
+        origin = LastRunText.of(self.found).origin or self.id
         header = JournalHeader(self.id, origin, "exp", float(number))
         self.shipment = Shipment(store, path, opened, self.id)
         self.journal.append([header.encode()])
@@ -101,7 +101,7 @@ class Sweep(RuleBasedStateMachine):
     @rule(target=processes, old=processes)
     def resume_on_an_old_machine(self, old: Process):
         before = read_remote(self.store).data
-        local = RunText.of(old.journal.path.read_bytes()).data
+        local = LastRunText.of(old.journal.path.read_bytes()).data
         if not before and not local:
             return self.begin_a_new_run()
         process = self._begin(old.directory, resume=True)

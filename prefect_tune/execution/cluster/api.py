@@ -108,16 +108,20 @@ class _SharedCluster:
         return handle
 
     def get(self) -> ClusterHandle | None:
-        """Return the cluster that is kept, if it answers."""
+        """Return the cluster that is kept; None if it is lost, of which `make` is kept."""
         if self._handle is not None and not self._handle.alive:
-            self.close()
+            self._end()
         return self._handle
 
     def close(self) -> None:
-        """End the cluster, or the connection to it."""
-        handle, self._handle, self.make = self._handle, None, None
+        """End the cluster, or the connection to it, and keep nothing of it."""
+        self._end()
+        self.make = None
         self.initialized = self.local_mode = False
         self.log_to_driver = True
+
+    def _end(self) -> None:
+        handle, self._handle = self._handle, None
         if handle is not None:
             discard_zygote()
             handle.shutdown()

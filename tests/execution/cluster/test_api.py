@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from distributed import Client, LocalCluster
@@ -149,6 +150,22 @@ def test_an_unreachable_address_is_told(monkeypatch):
         port = closed.getsockname()[1]
     with pytest.raises(ClusterError, match=rf"tcp://127\.0\.0\.1:{port}.*dask scheduler"):
         connect(f"tcp://127.0.0.1:{port}")
+
+
+def test_no_other_cluster_takes_the_place_of_one_of_init_that_is_lost(monkeypatch):
+    monkeypatch.setattr(connection, "_TIMEOUT_S", 0.5)
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster:
+        address = cluster.scheduler_address
+        tune.init(address)
+        lost = connect()
+    while lost.alive:  # until the client notices that its connection is closed
+        time.sleep(0.01)
+    for _ in range(2):
+        with pytest.raises(ClusterError, match=address):
+            connect()
+    assert not tune.is_initialized()
+    tune.init(num_cpus=2)
+    assert dict(only_worker(connect()).resources) == {"CPU": 2}
 
 
 @pytest.mark.parametrize(

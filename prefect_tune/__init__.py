@@ -17,7 +17,7 @@ parse_lock.install()
 
 #: Modules that are attributes of the package, as in `tune.schedulers.ASHAScheduler`.
 _MODULES = frozenset(
-    "callback control error experiment integration logger registry resources result schedulers "
+    "callback control error experiment logger registry resources result schedulers "
     "search space stopper trainable tune tuner".split()
 )
 _load_name, _, __all__ = lazy_loader.attach_stub(__name__, __file__)

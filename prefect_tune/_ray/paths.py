@@ -60,9 +60,21 @@ PATHS: dict[str, dict[str, str]] = {
     },
     "context": {"trainable.session": "TuneContext get_context"},
     "experiment.experiment": {"experiments": "Experiment convert_to_experiment_list"},
+    "integration": {},
     "integration.docker": {"storage.sync.sync_config": "DockerSyncer"},
     "integration.kubernetes": {
         "storage.sync.sync_config": "KubernetesSyncer NamespacedKubernetesSyncer",
+    },
+    "integration.horovod": {"trainable.distributed.horovod": "DistributedTrainableCreator"},
+    "integration.tensorflow": {
+        "trainable.distributed.tensorflow": "DistributedTrainableCreator _with_config",
+    },
+    # The private names are in pickles.
+    "integration.torch": {
+        "trainable.distributed.torch": (
+            "DistributedTrainableCreator distributed_checkpoint_dir is_distributed_trainable "
+            "_ProcessGroup _load"
+        ),
     },
     "logger.logger": {
         "logger.base": "LoggerCallback",

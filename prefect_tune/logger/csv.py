@@ -80,11 +80,11 @@ class CSVLoggerCallback(FileLoggerCallback[_Table]):
     rewritten with a wider header, at most once per flush.
     """
 
-    def begin_file(self, trial: Trial) -> _Table:
+    def _begin_file(self, trial: Trial) -> _Table:
         """Return the trial's table, with the columns of earlier attempts."""
         return _Table(self._path(trial))
 
-    def encode(self, file: _Table, results: Results, lines: Sequence[bytes]) -> bytes:
+    def _encode(self, file: _Table, results: Results, lines: Sequence[bytes]) -> bytes:
         """Return the rows of the results, after the header in a new file."""
         rows = [file.row(result) for result in results]
         width = len(file.columns)
@@ -93,7 +93,7 @@ class CSVLoggerCallback(FileLoggerCallback[_Table]):
         if not file.columns_written:
             rows.insert(0, file.columns)
             file.columns_written = width
-        return _encode(rows)
+        return _as_csv(rows)
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         """Write the trial's buffered rows and close its file."""
@@ -130,7 +130,7 @@ def _widen(table: _Table) -> None:
         reader = csv_reader(file)
         next(reader, None)
         rows = [table.columns, *([*row, *[""] * (width - len(row))] for row in reader)]
-    write_atomic(table.path, _encode(rows))
+    write_atomic(table.path, _as_csv(rows))
     table.columns_written = width
 
 
@@ -138,7 +138,7 @@ def _cell(value: Any) -> Any:
     return value if type(value) in _CELLS or same_in_json(value) else as_json(value)
 
 
-def _encode(rows: Sequence[Sequence[Any]]) -> bytes:
+def _as_csv(rows: Sequence[Sequence[Any]]) -> bytes:
     try:
         text = _csv_text(rows, "\n")
     except ValueError:  # Python does not write integers of thousands of digits

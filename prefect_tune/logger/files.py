@@ -98,11 +98,11 @@ class FileLoggerCallback(LoggerCallback, Generic[File]):
         self._files = AppendFiles()
         self._of_trial: dict[str, File] = {}
 
-    def begin_file(self, trial: Trial) -> File:
+    def _begin_file(self, trial: Trial) -> File:
         """Return the file for a trial's results; called again once the trial has ended."""
         raise NotImplementedError
 
-    def encode(self, file: File, results: Results, lines: Sequence[bytes]) -> bytes:
+    def _encode(self, file: File, results: Results, lines: Sequence[bytes]) -> bytes:
         """Return what to append to a trial's file for some results.
 
         Args:
@@ -115,7 +115,7 @@ class FileLoggerCallback(LoggerCallback, Generic[File]):
     def log_trial_start(self, trial: Trial) -> None:
         """Begin the trial's file; one that an earlier attempt has begun is kept."""
         if trial.trial_id not in self._of_trial:
-            self._of_trial[trial.trial_id] = self.begin_file(trial)
+            self._of_trial[trial.trial_id] = self._begin_file(trial)
 
     def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
         """Write one result and flush."""
@@ -135,7 +135,7 @@ class FileLoggerCallback(LoggerCallback, Generic[File]):
         if trial.trial_id not in self._of_trial:
             self.log_trial_start(trial)
         file = self._of_trial[trial.trial_id]
-        self._files.append(file.path, self.encode(file, results, lines))
+        self._files.append(file.path, self._encode(file, results, lines))
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         """Write what is buffered for the trial and close its file."""

@@ -51,7 +51,7 @@ class JsonLoggerCallback(FileLoggerCallback[_ResultFile]):
     added, so that each line is a whole result.
     """
 
-    def begin_file(self, trial: Trial) -> _ResultFile:
+    def _begin_file(self, trial: Trial) -> _ResultFile:
         """Return the trial's file, without an incomplete last line."""
         file = _ResultFile(self._path(trial), trial)
         cut_incomplete_line(file.path)
@@ -74,7 +74,7 @@ class JsonLoggerCallback(FileLoggerCallback[_ResultFile]):
         super().log_trial_start(trial)
         self._of_trial[trial.trial_id].attempt = None
 
-    def encode(self, file: _ResultFile, results: Results, lines: Sequence[bytes]) -> bytes:
+    def _encode(self, file: _ResultFile, results: Results, lines: Sequence[bytes]) -> bytes:
         """Return the lines of the results, with the constants of their attempt."""
         if not lines:
             return b"".join(map(_line, results))

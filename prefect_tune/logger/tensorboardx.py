@@ -76,7 +76,7 @@ class TBXLoggerCallback(FileLoggerCallback[_EventFile]):
         self._space: Mapping[str, Any] = {}
         self._scalars = _ScalarEncoder()
 
-    def begin_file(self, trial: Trial) -> _EventFile:
+    def _begin_file(self, trial: Trial) -> _EventFile:
         """Return a new event file, which has its header already."""
         now = time.time()
         name = f"events.out.tfevents.{int(now)}.{socket.gethostname()}.{os.getpid()}"
@@ -84,7 +84,7 @@ class TBXLoggerCallback(FileLoggerCallback[_EventFile]):
         self._files.append(file.path, file_header(now))
         return file
 
-    def encode(self, file: _EventFile, results: Results, lines: Sequence[bytes]) -> bytes:
+    def _encode(self, file: _EventFile, results: Results, lines: Sequence[bytes]) -> bytes:
         """Return the events of the results."""
         return self._scalars.encode(results, file.last)
 

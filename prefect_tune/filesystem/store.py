@@ -94,6 +94,7 @@ class Store:
                 ones are skipped.
             names: Files to copy (relative to `local_dir`); None copies all.
         """
+        check_relative(rel)
         source = Path(local_dir)
         call = self.retry.begin()
         if names is None:
@@ -102,7 +103,7 @@ class Store:
         at_the_end = [name for name in last if name in chosen]
         first = [name for name in chosen if name not in at_the_end]
         for group in (first, *([name] for name in at_the_end)):
-            files = [(source / name, join(check_relative(rel), name)) for name in group]
+            files = [(source / name, join(rel, name)) for name in group]
             upload_files(call, self.backend, self.location, files)
 
     def get_tree(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from prefect_tune.callback import Callback
@@ -126,6 +127,11 @@ class ExperimentSetup:
             return self
         return self._with_run(log_to_driver=False)
 
+    @cached_property
+    def _code(self) -> str:
+        """Digest of the trainable's code, which a resume asks for twice."""
+        return code_digest(self.request.trainable)
+
     def _with_run(self, **changes: Any) -> ExperimentSetup:
         run = replace(self.run, **changes)
         return replace(self, request=replace(self.request, run_config=run))
@@ -144,7 +150,7 @@ class ExperimentSetup:
             name=self.name,
             time=time,
             trainable=self.trainable.name,
-            code=code_digest(self.request.trainable),
+            code=self._code,
             search=_search_name(self.source),
             scheduler=type(self.scheduler).__name__,
             arguments={"metric": metric, "mode": mode, "seed": self.tune.seed},
